@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+# Other people's libraries, as targets ct::NAME. Dynamic ones by pkg-config; static ones from the
+# prefix that tools/deps makes (CMAKE_PREFIX_PATH).
+#
+#   both worlds:   ct::crypto ct::ssl ct::curl ct::jansson ct::threads
+#   dynamic only:  ct::microhttpd ct::gnutls ct::cap ct::seccomp ct::cmocka
+
+# A dynamic library that is not installed only matters to those who link it: then CMake names the
+# missing target, and tools/setup is what installs it.
+function(ct_find_dynamic name module)
+    pkg_check_modules(CT_${name} QUIET IMPORTED_TARGET GLOBAL ${module})
+    if(CT_${name}_FOUND)
+        add_library(ct::${name} ALIAS PkgConfig::CT_${name})
+    else()
+        message(WARNING "pkg-config does not find ${module}: run tools/setup")
+    endif()
+endfunction()
+
+function(ct_find_static name)
+    cmake_parse_arguments(arg "" "" "DEFINES;LIBS" ${ARGN})
+    find_library(CT_${name}_ARCHIVE NAMES lib${name}.a PATHS ${CMAKE_PREFIX_PATH}
+                 PATH_SUFFIXES lib NO_DEFAULT_PATH REQUIRED)
+    get_filename_component(lib "${CT_${name}_ARCHIVE}" DIRECTORY)
+    get_filename_component(prefix "${lib}" DIRECTORY)
+    add_library(ct::${name} STATIC IMPORTED GLOBAL)
+    set_target_properties(ct::${name} PROPERTIES
+        IMPORTED_LOCATION "${CT_${name}_ARCHIVE}"
+        INTERFACE_INCLUDE_DIRECTORIES "${prefix}/include"
+        INTERFACE_COMPILE_DEFINITIONS "${arg_DEFINES}"
+        INTERFACE_LINK_LIBRARIES "${arg_LIBS}")
+endfunction()
+
+set(THREADS_PREFER_PTHREAD_FLAG ON)
+find_package(Threads REQUIRED)
+add_library(ct::threads ALIAS Threads::Threads)
+
+if(CT_STATIC)
+    ct_find_static(crypto)
+    ct_find_static(ssl LIBS ct::crypto)
+    ct_find_static(curl DEFINES CURL_STATICLIB LIBS ct::ssl)
+    ct_find_static(jansson)
+else()
+    find_package(PkgConfig REQUIRED)
+    ct_find_dynamic(crypto libcrypto)
+    ct_find_dynamic(ssl libssl)
+    ct_find_dynamic(curl libcurl)
+    ct_find_dynamic(jansson jansson)
+    ct_find_dynamic(microhttpd libmicrohttpd)
+    ct_find_dynamic(gnutls gnutls)
+    ct_find_dynamic(cap libcap)
+    ct_find_dynamic(seccomp libseccomp)
+    ct_find_dynamic(cmocka cmocka)
+endif()
