@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The wrapper's settings: the document that the webhook writes into CLOUDTASER_CONFIG and that the
+// wrapper reads there. Written and read here, in one place. JSON, one object, unknown keys refused.
+#ifndef CT_CONFIG_H
+#define CT_CONFIG_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "buf.h"
+#include "err.h"
+#include "score.h"
+
+#define CT_CONFIG_VARIABLE "CLOUDTASER_CONFIG"
+#define CT_CONFIG_VERSION 1
+#define CT_CONFIG_MAX 16384
+
+enum ct_auth { CT_AUTH_KUBERNETES, CT_AUTH_TOKEN };
+
+struct ct_config {
+    char vault_address[512];   // "address": http(s)://host[:port], no path, no credentials
+    enum ct_auth auth;         // "auth": "kubernetes" | "token"
+    char auth_path[128];       // "auth-path": mount of the login, default the method's name
+    char role[128];            // "role": needed for kubernetes
+    char vault_namespace[256]; // "namespace": X-Vault-Namespace, "" for none
+    char ca_file[256];         // "ca-file": PEM; "" for the system's
+    bool skip_verify;          // "skip-verify"
+    char token_file[256];      // "token-file": service-account token (kubernetes) or Vault token (token)
+    bool plain_environment;    // "plain-environment": deliver in the clear where injection cannot
+    int min_score;             // "min-score": 0..75
+    uint32_t require;          // "require": array of check names; bit (1 << enum ct_check)
+    unsigned connect_timeout_ms; // "connect-timeout-ms", default 5000
+    unsigned timeout_ms;         // "timeout-ms": one request, default 10000
+    unsigned retry_budget_ms;    // "retry-budget-ms": all tries together, default 60000
+    bool json_log;               // "json-log"
+    char pod[254];               // "pod", "namespace-name", "container": for messages only
+    char pod_namespace[64];
+    char container[64];
+};
+
+// Sets the defaults named above.
+void ct_config_init(struct ct_config *c);
+
+// Reads the document; every problem found is told at once in one message. CT_EINVAL, CT_ETOOBIG.
+CT_CHECKED int ct_config_parse(const char *text, struct ct_config *ret, struct ct_err *err);
+
+// Writes the document, keys in a fixed order, defaults left out, so that equal settings give equal
+// text. Appends to out (compact JSON, not escaped any further).
+void ct_config_write(const struct ct_config *c, struct ct_buf *out);
+
+// Is this an address that settings may hold? http:// or https://, a host, an optional port, nothing
+// else. CT_EINVAL with what is allowed.
+CT_CHECKED int ct_config_check_address(const char *address, struct ct_err *err);
+
+#endif

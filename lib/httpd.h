@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A thin HTTPS/HTTP server over libmicrohttpd (epoll, a pool of threads): bounded bodies, a table of
+// routes, time-outs for slow senders, certificates that are read again when their files change
+// without a restart and without dropping a connection.
+#ifndef CT_HTTPD_H
+#define CT_HTTPD_H
+
+#include <stdbool.h>
+
+#include "buf.h"
+#include "err.h"
+
+struct ct_httpd_request {
+    const char *method; // "GET", "POST", …
+    const char *path;   // without the query
+    const char *query;  // never NULL: "" for none. Only what a handler asks for is parsed.
+    const char *content_type; // "" when missing
+    const char *token;        // X-Vault-Token, or what follows "Bearer " in Authorization; ""
+    const char *body;         // NUL-terminated
+    size_t body_len;
+};
+
+struct ct_httpd_reply {
+    unsigned status;          // default 200
+    const char *content_type; // default application/json; static storage
+    struct ct_buf body;       // handed over to the server
+};
+
+struct ct_httpd_route {
+    const char *method;
+    const char *path;  // exact; a trailing "*" matches any rest
+    bool json;         // the request must be application/json, else 415
+    // Runs in one of the pool's threads; fills reply. `cls` is that of ct_httpd_options.
+    void (*handle)(void *cls, const struct ct_httpd_request *request, struct ct_httpd_reply *reply);
+};
+
+struct ct_httpd_options {
+    const char *listen;    // "127.0.0.1:8443", "[::1]:8443", ":8443"; port 0: any free one
+    const char *tls_cert;  // PEM files; both NULL: plain HTTP
+    const char *tls_key;
+    unsigned threads;      // 0: one a processor, at most 8
+    unsigned timeout_s;    // idle or slow connections are closed; default 15
+    unsigned max_connections; // default 1024
+    size_t max_body;       // larger: 413
+    const struct ct_httpd_route *routes; // unknown path: 404; known path, other method: 405 with Allow
+    size_t n_routes;
+    void *cls;
+};
+
+struct ct_httpd;
+CT_CHECKED int ct_httpd_start(const struct ct_httpd_options *options, struct ct_httpd **ret,
+                              struct ct_err *err);
+unsigned ct_httpd_port(const struct ct_httpd *server);
+// Reads the certificate files again when they changed (checked by inode, mtime and size; both must
+// load and match, else the old pair is kept). Returns 1 when a new pair is in use, 0 when nothing
+// changed, negative with a sentence when the new pair was refused. Call it from one thread, e.g. each second.
+CT_CHECKED int ct_httpd_reload_certificate(struct ct_httpd *server, struct ct_err *err);
+// Seconds since the epoch at which the served certificate ends; 0 without TLS.
+long long ct_httpd_certificate_expiry(const struct ct_httpd *server);
+// Stops accepting, finishes running requests, frees.
+void ct_httpd_stop(struct ct_httpd *server);
+
+// {"error":"<sentence>"} with that status.
+void ct_httpd_error(struct ct_httpd_reply *reply, unsigned status, const char *fmt, ...)
+    CT_PRINTF(3, 4);
+
+#endif

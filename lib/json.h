@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A thin layer over jansson: bounded parsing with sentences, and typed look-ups that never crash on
+// a value of another type. jansson's own functions are used freely beside it.
+#ifndef CT_JSON_H
+#define CT_JSON_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "err.h"
+
+static inline void ct_json_unref(json_t **j)
+{
+    json_decref(*j);
+}
+
+// `CT_AUTO_JSON doc = NULL;` - one reference dropped at the end of the scope.
+#define CT_AUTO_JSON __attribute__((cleanup(ct_json_unref))) json_t *
+
+// Parses one document. Integers beyond 64 bits are kept as reals rather than refused. Depth is
+// bounded by jansson (2048). `what` names the document in the sentence ("nodes file /x"); content is
+// never quoted in it, for it may be a secret. Returns a new reference in *ret. CT_EINVAL, CT_ENOMEM.
+CT_CHECKED int ct_json_parse(const char *data, size_t len, const char *what, json_t **ret,
+                             struct ct_err *err);
+
+// The string at obj[key]; NULL when obj is no object, the key is missing or the value no string.
+const char *ct_json_str(const json_t *obj, const char *key);
+
+// Follows keys to the end of a NULL-terminated list; NULL when any step is missing. Borrowed.
+json_t *ct_json_at(const json_t *obj, ...) __attribute__((sentinel));
+
+#endif

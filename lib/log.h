@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Logging for programs; libraries never log. One line an entry on stderr, written by a single
+// write(2) so that lines of several processes do not mix. No allocation.
+#ifndef CT_LOG_H
+#define CT_LOG_H
+
+#include <stdbool.h>
+
+#include "cleanup.h"
+
+enum ct_log_format {
+    CT_LOG_TEXT, // "[program] message"
+    CT_LOG_JSON, // {"time":"…","program":"…","level":"info","msg":"…"}
+};
+
+enum ct_log_level { CT_LOG_ERROR, CT_LOG_WARN, CT_LOG_INFO, CT_LOG_DEBUG };
+
+// Sets name and format for the process; call once, before threads. `program` is kept, not copied.
+void ct_log_init(const char *program, enum ct_log_format format);
+
+// Writes one line; control characters in the message are shown as '?' so that input cannot forge
+// lines. CT_LOG_ERROR and CT_LOG_WARN are prefixed "error: " / "warning: " in text. Thread-safe.
+void ct_log(enum ct_log_level level, const char *fmt, ...) CT_PRINTF(2, 3);
+
+// The format that ct_log_init() set.
+enum ct_log_format ct_log_format(void);
+
+#endif

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Starts the app so that its secrets never touch its environ or heap: the program is stopped at its
+// exec, before its first instruction; its envp slots are pointed at strings in secret memory of its
+// own; what was done is proven there; only then is it released.
+#ifndef CT_LAUNCH_H
+#define CT_LAUNCH_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "err.h"
+#include "score.h"
+#include "secrets.h"
+
+#define CT_LAUNCH_PLACEHOLDER "cloudtaser:secret"
+
+struct ct_launch_spec {
+    char *const *argv;               // the app's command line, NULL-terminated, argv[0] looked up in PATH
+    char *const *environment;        // the wrapper's own; CLOUDTASER_CONFIG is left out for the app
+    const struct ct_secrets *secrets;
+    bool plain_environment;          // permitted to deliver in the clear where injection cannot
+    const sigset_t *signal_mask;     // the mask the app is started with
+};
+
+struct ct_launched {
+    pid_t pid;
+    bool traced;   // stopped at its exec, waiting for ct_launch_release()
+    int mem_fd;    // /proc/APP/mem, opened while it was dumpable; -1 when not to be had
+    int maps_fd;   // /proc/APP/maps, likewise
+};
+
+// Starts the app up to its exec stop, delivers the secrets, attacks it and records the app's facts.
+// Errors: CT_ENOTFOUND (exit 127) and CT_ENOEXEC (126) for the program itself; CT_EDENIED for set-uid,
+// file capabilities, a 32-bit program, or tracing refused without plain_environment; nothing is left
+// running after an error.
+CT_CHECKED int ct_launch_prepare(const struct ct_launch_spec *spec, struct ct_facts *facts,
+                                 struct ct_launched *ret, struct ct_err *err);
+// Lets it run its first instruction; the tracer is detached.
+CT_CHECKED int ct_launch_release(struct ct_launched *app, struct ct_err *err);
+// Kills and reaps an app that was not released; closes descriptors.
+void ct_launch_abandon(struct ct_launched *app);
+
+#endif

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// PID 1's duties once the app runs. Nothing but the app's end ends it.
+#ifndef CT_SUPERVISE_H
+#define CT_SUPERVISE_H
+
+#include <signal.h>
+#include <sys/types.h>
+
+#include "err.h"
+
+// Blocks all signals that can be blocked and becomes a child subreaper when not PID 1. Call before
+// the app is forked; *ret_app_mask is the mask that the app must be started with (as it was).
+CT_CHECKED int ct_supervise_prepare(sigset_t *ret_app_mask, struct ct_err *err);
+
+// Forwards signals, reaps orphans, passes stops on, until `app` ended. Returns its exit code, or
+// 128+n when signal n ended it.
+int ct_supervise(pid_t app);
+
+#endif
