@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+# A short front of CMake and tools/. Every target installs what it needs first (tools/setup).
+
+PRESET ?= dev
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test test-unit test-fuzz test-integration bench check clean
+
+help: ## this text
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' Makefile
+
+build: ## build everything into build/, the static programs included
+	@tools/build $(PRESET) all static
+
+demo: ## the whole way on this machine, in words: patch, run, attack, refusal
+	@tools/setup build static demo
+	@tools/build dev all static
+	@tools/demo
+
+test: ## check, then every test there is (up to 40 min cold, 12 min warm)
+	@tools/test all
+
+test-unit: ## unit tests, golden files and fuzz corpora, plain and with sanitizers
+	@tools/test unit
+
+test-fuzz: ## each fuzz harness for 30 s
+	@tools/test fuzz
+
+test-integration: ## against a real API server and a real Vault
+	@tools/test integration
+
+bench: ## measure, and write build/bench.json
+	@tools/setup build static bench
+	@tools/build dev all static
+	@tools/bench
+
+check: ## formatting, linters, house rules
+	@tools/check
+
+clean: ## remove what was built here (the cache stays)
+	@rm -rf build build-release build-asan-ubsan build-tsan build-coverage build-fuzz
