@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The decision engine: from the bytes of an AdmissionReview to the bytes of its answer.
+#ifndef CT_WEBHOOK_MUTATE_H
+#define CT_WEBHOOK_MUTATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "buf.h"
+#include "err.h"
+#include "nodes.h"
+#include "settings.h"
+
+enum ct_outcome {
+    CT_OUTCOME_SKIPPED,     // allowed, none of ours: not opted in, or no pod's CREATE
+    CT_OUTCOME_PATCHED,     // allowed with a patch
+    CT_OUTCOME_UNCHANGED,   // allowed: everything that a patch would add is there already
+    CT_OUTCOME_DENIED,      // allowed: false
+    CT_OUTCOME_UNPROTECTED, // audit: allowed without a patch though enforce would have denied it
+    CT_OUTCOME_COUNT,
+};
+
+// Why a pod was denied (or would have been).
+enum ct_reason {
+    CT_REASON_NONE,
+    CT_REASON_ANNOTATION, // unknown, malformed or contradictory annotation
+    CT_REASON_CONTAINER,  // unknown container named, nothing to wrap, names that clash
+    CT_REASON_COMMAND,    // a wrapped container has no command
+    CT_REASON_REFERENCE,  // a malformed reference
+    CT_REASON_EXPOSURE,   // a secret would end in a command line
+    CT_REASON_RESERVED,   // variable, volume, path or name that is ours
+    CT_REASON_TAMPERED,   // what looks injected differs from what would be
+    CT_REASON_ADDRESS,    // Vault address missing or not allowed
+    CT_REASON_PERMISSION, // needs the operator's permission
+    CT_REASON_SCORE,      // the minimum cannot be reached
+    CT_REASON_EPHEMERAL,  // an ephemeral container that reaches for our volumes
+    CT_REASON_MALFORMED,  // the pod's object makes no sense
+    CT_REASON_COUNT,
+};
+
+// What was decided, for the log and for metrics. Plain data, no ownership.
+struct ct_decision {
+    enum ct_outcome outcome;
+    enum ct_reason reason;
+    unsigned warnings;  // in the answer
+    int min_score;      // the minimum that held for the pod; 0: none
+    bool below_minimum; // mode warn: admitted though no node reaches the minimum
+    bool dry_run;
+    char uid[64];       // of the request
+    char namespace[64];
+    char name[256];     // metadata.name, or generateName with a '*' behind it
+    char sentence[1024]; // "" unless denied, unprotected or below the minimum
+};
+
+// Short names for labels of metrics and for logs: "patched", "score".
+const char *ct_outcome_name(enum ct_outcome outcome);
+const char *ct_reason_name(enum ct_reason reason);
+
+// Installs jansson's allocation functions: a bump allocator while this module works on a request,
+// malloc's otherwise (other uses of jansson in the process are not disturbed, whatever the thread).
+// Call once, before the first use of jansson and before threads.
+void ct_mutate_init(void);
+
+// Decides on one request. `body` need not be NUL-terminated. `nodes` may be NULL (none is known:
+// every minimum above the pod's own share is out of reach). `out` is reset, and holds the complete
+// AdmissionReview answer afterwards: allowed, patched or denied (which is HTTP 200 too).
+// Negative for requests that cannot be answered: -CT_EINVAL (HTTP 400) malformed JSON, no request, no
+// uid, another apiVersion or kind than admission.k8s.io/v1 AdmissionReview; -CT_ETOOBIG (413) more
+// memory than a request may take; -CT_ENOMEM (500). *ret is filled as far as it is known in every case.
+// Thread-safe; settings and nodes are only read.
+CT_CHECKED int ct_mutate(const struct ct_webhook_settings *settings, const struct ct_nodes *nodes,
+                         const char *body, size_t len, struct ct_buf *out,
+                         struct ct_decision *ret, struct ct_err *err);
+
+#endif
