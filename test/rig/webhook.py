@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The real cloudtaser-webhook on loopback, registered in the test's API server."""
+
+import base64
+import http.client
+import pathlib
+import re
+import signal
+import ssl
+
+from process import ROOT, Service, free_port, product
+
+MANIFEST = ROOT / "test" / "rig" / "mutating-webhook.yaml"
+
+
+class Webhook:
+    """Started by the constructor's end; register() makes the API server call it."""
+
+    def __init__(self, authority, nodes_file, log_dir, options=(), name="webhook"):
+        self.authority = authority
+        self.certificate, self.key = authority.issue(name)
+        self._tls = ssl.create_default_context(cafile=str(authority.certificate))
+        self.port = free_port()
+        self.url = f"https://127.0.0.1:{self.port}"
+        self.service = Service(
+            name, [product("cloudtaser-webhook"), "--listen", f"127.0.0.1:{self.port}",
+                   "--tls-cert", self.certificate, "--tls-key", self.key,
+                   "--nodes-file", nodes_file, *options], log_dir)
+        try:
+            self.service.wait_for(self._ready, f"{name} to be ready", 20)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self, sig=signal.SIGTERM):
+        return self.service.end(sig)
+
+    def get(self, path):
+        """(status, text)"""
+        connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=10,
+                                                 context=self._tls)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        finally:
+            connection.close()
+
+    def _ready(self):
+        try:
+            return self.get("/readyz")[0] == 200
+        except OSError:
+            return False
+
+    def metrics(self):
+        """name{labels} -> value"""
+        lines = re.findall(r"^([a-z_]+(?:\{[^}\n]*\})?) (\S+)$", self.get("/metrics")[1], re.M)
+        return {name: float(value) for name, value in lines}
+
+    def reviews(self):
+        """How many admission reviews it has answered so far."""
+        return sum(value for name, value in self.metrics().items()
+                   if re.match(r"cloudtaser_webhook_(reviews|admissions|requests)_total", name))
+
+    def manifest(self):
+        """The registration as kubectl is given it."""
+        bundle = base64.b64encode(self.authority.certificate.read_bytes()).decode()
+        text = pathlib.Path(MANIFEST).read_text()
+        return text.replace("@URL@", self.url).replace("@CA_BUNDLE@", bundle)
+
+    def register(self, cluster):
+        cluster.kubectl("apply", "-f", "-", stdin=self.manifest())
