@@ -52,8 +52,12 @@ if(CT_FUZZ)
 endif()
 
 if(CT_STATIC)
-    target_compile_options(ct_flags INTERFACE -ffunction-sections -fdata-sections)
-    target_link_options(ct_flags INTERFACE -static-pie -Wl,--gc-sections -s)
+    # musl-gcc knows -static but not -static-pie: its start file and the linker's options by hand.
+    target_compile_options(ct_flags INTERFACE
+        -ffunction-sections -fdata-sections -fno-unwind-tables -fno-asynchronous-unwind-tables)
+    target_link_options(ct_flags INTERFACE
+        -static -nostartfiles "${CT_MUSL_LIB}/rcrt1.o"
+        -Wl,-pie,--no-dynamic-linker,-z,text,--gc-sections -s)
 else()
     target_link_options(ct_flags INTERFACE -pie)
 endif()

@@ -5,6 +5,7 @@
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR x86_64)
 set(CMAKE_C_COMPILER musl-gcc)
+set(CT_MUSL_LIB /usr/lib/x86_64-linux-musl)
 set(CMAKE_TRY_COMPILE_PLATFORM_VARIABLES CMAKE_PREFIX_PATH)
 set(CMAKE_C_FLAGS_INIT "-isystem ${CMAKE_PREFIX_PATH}/kernel-headers")
 # Only the prefix: a library of the machine's glibc must never be found.
