@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "scratch.h"
+
+#include <jansson.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ALIGNMENT ((size_t)16)
+#define FIRST_CHUNK ((size_t)512 << 10) // a pod of ten containers fits; untouched pages cost nothing
+#define NEXT_CHUNK ((size_t)1 << 20)
+
+struct chunk {
+    struct chunk *next;
+    size_t size; // of data
+    _Alignas(16) char data[];
+};
+
+// The first chunk is kept for the thread's life, the others for one request.
+struct scratch {
+    struct chunk *first;
+    struct chunk *others;
+    char *at;
+    char *end;
+    size_t total;
+    bool open;
+    bool exhausted;
+};
+
+static _Thread_local struct scratch scratch;
+static pthread_key_t first_chunk_key;
+
+static bool in_chunk(const struct chunk *c, const char *p)
+{
+    return p >= c->data && p < c->data + c->size;
+}
+
+static bool in_scratch(const char *p)
+{
+    if (scratch.first != NULL && in_chunk(scratch.first, p)) {
+        return true;
+    }
+    for (const struct chunk *c = scratch.others; c != NULL; c = c->next) {
+        if (in_chunk(c, p)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static struct chunk *chunk_new(size_t size)
+{
+    struct chunk *c = malloc(sizeof(*c) + size);
+    if (c != NULL) {
+        c->next = NULL;
+        c->size = size;
+    }
+    return c;
+}
+
+static void *bump_slow(size_t size)
+{
+    size_t chunk_size = size > NEXT_CHUNK ? size : NEXT_CHUNK;
+    if (chunk_size > CT_SCRATCH_MAX || scratch.total > CT_SCRATCH_MAX - chunk_size) {
+        scratch.exhausted = true;
+        return NULL;
+    }
+    struct chunk *c = chunk_new(chunk_size);
+    if (c == NULL) {
+        return NULL;
+    }
+    c->next = scratch.others;
+    scratch.others = c;
+    scratch.total += chunk_size;
+    scratch.at = c->data + size;
+    scratch.end = c->data + chunk_size;
+    return c->data;
+}
+
+static void *scratch_alloc(size_t size)
+{
+    if (!scratch.open) {
+        return malloc(size);
+    }
+    if (size > CT_SCRATCH_MAX) {
+        scratch.exhausted = true;
+        return NULL;
+    }
+    size = (size + ALIGNMENT - 1) & ~(ALIGNMENT - 1);
+    if (size <= (size_t)(scratch.end - scratch.at)) {
+        char *p = scratch.at;
+        scratch.at += size;
+        return p;
+    }
+    return bump_slow(size);
+}
+
+void ct_scratch_free(void *p)
+{
+    if (p != NULL && !in_scratch(p)) {
+        free(p);
+    }
+}
+
+void *ct_scratch_calloc(size_t n, size_t size)
+{
+    size_t bytes;
+    if (__builtin_mul_overflow(n, size, &bytes)) {
+        return NULL;
+    }
+    void *p = scratch_alloc(bytes > 0 ? bytes : 1);
+    if (p != NULL) {
+        memset(p, 0, bytes);
+    }
+    return p;
+}
+
+void ct_scratch_install(void)
+{
+    // Without the key a thread's first chunk would be leaked at its end, nothing worse.
+    (void)pthread_key_create(&first_chunk_key, free);
+    json_set_alloc_funcs(scratch_alloc, ct_scratch_free);
+}
+
+void ct_scratch_open(void)
+{
+    if (scratch.first == NULL) {
+        scratch.first = chunk_new(FIRST_CHUNK);
+        (void)pthread_setspecific(first_chunk_key, scratch.first);
+    }
+    scratch.at = scratch.first != NULL ? scratch.first->data : NULL;
+    scratch.end = scratch.first != NULL ? scratch.first->data + scratch.first->size : NULL;
+    scratch.total = 0;
+    scratch.exhausted = false;
+    scratch.open = true;
+}
+
+void ct_scratch_close(void)
+{
+    while (scratch.others != NULL) {
+        struct chunk *next = scratch.others->next;
+        free(scratch.others);
+        scratch.others = next;
+    }
+    scratch.open = false;
+}
+
+bool ct_scratch_exhausted(void)
+{
+    return scratch.exhausted;
+}

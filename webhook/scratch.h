@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Memory for one request: a bump allocator of the calling thread, emptied all at once. While it is
+// open, jansson allocates from it; the rest of the time, and in other threads, from malloc.
+#ifndef CT_WEBHOOK_SCRATCH_H
+#define CT_WEBHOOK_SCRATCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define CT_SCRATCH_MAX ((size_t)96 << 20) // bytes that one request may take
+
+// Gives jansson these functions. Once a process, before jansson is used and before threads.
+void ct_scratch_install(void);
+
+// Between open and close the thread's jansson objects live in the scratch; none may outlive close,
+// which frees them all (json_decref is not needed, and does no harm before close). Does not nest.
+void ct_scratch_open(void);
+void ct_scratch_close(void);
+
+// 16-byte aligned; NULL when CT_SCRATCH_MAX is used up or memory is out. Zeroed. While no scratch is
+// open this is calloc, and ct_scratch_free() must be called.
+void *ct_scratch_calloc(size_t n, size_t size);
+void ct_scratch_free(void *p);
+
+// Has the open scratch refused an allocation because of CT_SCRATCH_MAX?
+bool ct_scratch_exhausted(void);
+
+#endif

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "settings.h"
+
+#include "config.h"
+#include "ct_version.h"
+#include "quantity.h"
+
+static int check_quantity(const char *value, struct ct_err *err)
+{
+    double ignored;
+    return ct_quantity_parse(value, &ignored, err);
+}
+
+static const char *const log_formats[] = {"text", "json", NULL};
+static const char *const modes[] = {"enforce", "warn", "audit", NULL};
+
+#define AT(field) offsetof(struct ct_webhook_settings, field)
+
+static const struct ct_option options[] = {
+    {.name = "listen", .kind = CT_OPTION_STRING, .offset = AT(listen), .fallback = ":8443",
+     .argument = "ADDRESS:PORT", .help = "Where to serve HTTPS; port 0 takes any free one."},
+    {.name = "tls-cert", .kind = CT_OPTION_STRING, .offset = AT(tls_cert), .argument = "FILE",
+     .required = true,
+     .help = "The server's certificate and its chain (PEM); read again when it changes."},
+    {.name = "tls-key", .kind = CT_OPTION_STRING, .offset = AT(tls_key), .argument = "FILE",
+     .required = true, .help = "The certificate's private key (PEM)."},
+    {.name = "nodes-file", .kind = CT_OPTION_STRING, .offset = AT(nodes_file), .argument = "FILE",
+     .required = true,
+     .help = "What `kubectl get nodes -o json` prints; read again when it changes."},
+    {.name = "threads", .kind = CT_OPTION_INT, .offset = AT(threads), .fallback = "0",
+     .argument = "N", .min = 0, .max = 64, .help = "Threads that serve; 0: one a processor."},
+    {.name = "max-connections", .kind = CT_OPTION_INT, .offset = AT(max_connections),
+     .fallback = "1024", .argument = "N", .min = 1, .max = 65536,
+     .help = "Connections served at a time."},
+    {.name = "log-format", .kind = CT_OPTION_CHOICE, .offset = AT(log_format), .fallback = "text",
+     .argument = "FORMAT", .choices = log_formats, .help = "How log lines are written."},
+    {.name = "injector-image", .kind = CT_OPTION_STRING, .offset = AT(injector_image),
+     .fallback = "cloudtaser-injector:" CT_VERSION, .argument = "IMAGE",
+     .help = "Image of the init container that brings the wrapper."},
+    {.name = "injector-cpu", .kind = CT_OPTION_STRING, .offset = AT(injector_cpu),
+     .fallback = "100m", .argument = "QUANTITY", .check = check_quantity,
+     .help = "CPU of the init container, as request and limit."},
+    {.name = "injector-memory", .kind = CT_OPTION_STRING, .offset = AT(injector_memory),
+     .fallback = "32Mi", .argument = "QUANTITY", .check = check_quantity,
+     .help = "Memory of the init container, as request and limit."},
+    {.name = "vault-address", .kind = CT_OPTION_STRING, .offset = AT(vault_address),
+     .argument = "URL", .check = ct_config_check_address,
+     .help = "Vault's address for pods that name none."},
+    {.name = "vault-allow", .kind = CT_OPTION_LIST, .offset = AT(vault_allow), .argument = "URL",
+     .check = ct_config_check_address,
+     .help = "An address that pods may name beside the default one; may be given repeatedly."},
+    {.name = "vault-role", .kind = CT_OPTION_STRING, .offset = AT(vault_role), .argument = "ROLE",
+     .help = "Vault role for pods that name none."},
+    {.name = "vault-auth-path", .kind = CT_OPTION_STRING, .offset = AT(vault_auth_path),
+     .argument = "PATH", .help = "Mount of the login for pods that name none; the method's name."},
+    {.name = "vault-namespace", .kind = CT_OPTION_STRING, .offset = AT(vault_namespace),
+     .argument = "NAMESPACE", .help = "Vault namespace for pods that name none."},
+    {.name = "vault-timeout", .kind = CT_OPTION_DURATION, .offset = AT(vault_timeout),
+     .fallback = "10s", .argument = "DURATION", .min = 100, .max = 300000,
+     .help = "Time that one request of the wrapper to Vault may take."},
+    {.name = "vault-retry-budget", .kind = CT_OPTION_DURATION, .offset = AT(vault_retry_budget),
+     .fallback = "60s", .argument = "DURATION", .min = 0, .max = 3600000,
+     .help = "Time that all tries of the wrapper may take together."},
+    {.name = "allow-skip-verify", .kind = CT_OPTION_BOOL, .offset = AT(allow_skip_verify),
+     .fallback = "false", .help = "Let pods leave Vault's certificate unchecked."},
+    {.name = "allow-ca-configmap", .kind = CT_OPTION_BOOL, .offset = AT(allow_ca_configmap),
+     .fallback = "false", .help = "Let pods bring a CA of their own in a ConfigMap."},
+    {.name = "allow-plain-environment", .kind = CT_OPTION_BOOL,
+     .offset = AT(allow_plain_environment), .fallback = "false",
+     .help = "Let pods take secrets in the ordinary environment where injection cannot work."},
+    {.name = "min-protection-score", .kind = CT_OPTION_INT, .offset = AT(min_protection_score),
+     .fallback = "0", .argument = "POINTS", .min = 0, .max = 75,
+     .help = "The least protection score; pods can only raise it."},
+    {.name = "mode", .kind = CT_OPTION_CHOICE, .offset = AT(mode), .fallback = "enforce",
+     .argument = "MODE", .choices = modes,
+     .help = "warn admits, with a warning, what cannot reach its score; audit denies nothing."},
+};
+
+const struct ct_option_table ct_webhook_options = {
+    .program = "cloudtaser-webhook",
+    .summary = "Admission webhook that wraps opted-in pods or says why it cannot.",
+    .env_prefix = "CLOUDTASER_WEBHOOK",
+    .file = true,
+    .options = options,
+    .n = CT_ARRAY_LEN(options),
+};
