@@ -19,10 +19,15 @@
 
 enum ct_auth { CT_AUTH_KUBERNETES, CT_AUTH_TOKEN };
 
+// "kubernetes", "token". From a name: -1 when there is no such method.
+const char *ct_auth_name(enum ct_auth auth);
+int ct_auth_from_name(const char *name);
+
 struct ct_config {
     char vault_address[512];   // "address": http(s)://host[:port], no path, no credentials
     enum ct_auth auth;         // "auth": "kubernetes" | "token"
-    char auth_path[128];       // "auth-path": mount of the login, default the method's name
+    char auth_path[128];       // "auth-path": mount of the login, default the method's name; read, it
+                               // is never empty
     char role[128];            // "role": needed for kubernetes
     char vault_namespace[256]; // "namespace": X-Vault-Namespace, "" for none
     char ca_file[256];         // "ca-file": PEM; "" for the system's
@@ -40,15 +45,24 @@ struct ct_config {
     char container[64];
 };
 
-// Sets the defaults named above.
+// Sets the defaults named above, those of the method kubernetes.
 void ct_config_init(struct ct_config *c);
 
-// Reads the document; every problem found is told at once in one message. CT_EINVAL, CT_ETOOBIG.
+// Reads the document, checked so that no field can break a header line or a URL. Needed: "version",
+// "address", "token-file", and "role" for kubernetes. Every problem found is told at once in one
+// message. CT_EINVAL, CT_ETOOBIG, CT_ENOMEM. Thread-safe, as all of this header.
 CT_CHECKED int ct_config_parse(const char *text, struct ct_config *ret, struct ct_err *err);
 
 // Writes the document, keys in a fixed order, defaults left out, so that equal settings give equal
 // text. Appends to out (compact JSON, not escaped any further).
 void ct_config_write(const struct ct_config *c, struct ct_buf *out);
+
+// What auth-path, namespace and role may look like, for those who take them from elsewhere: paths of
+// Vault's API (a role without '/'), shorter than the fields above. CT_EINVAL, CT_ETOOBIG; `what`
+// names the value in the sentence.
+CT_CHECKED int ct_config_check_path(const char *what, const char *value, size_t size,
+                                    struct ct_err *err);
+CT_CHECKED int ct_config_check_role(const char *what, const char *value, struct ct_err *err);
 
 // Is this an address that settings may hold? http:// or https://, a host, an optional port, nothing
 // else. CT_EINVAL with what is allowed.

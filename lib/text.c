@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "text.h"
+
+#include <string.h>
+
+bool ct_text_is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+bool ct_text_is_alnum(char c)
+{
+    return ct_text_is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+bool ct_text_consists(const char *s, size_t len, const char *extra)
+{
+    for (size_t i = 0; i < len; i++) {
+        if (!ct_text_is_alnum(s[i]) && (s[i] == '\0' || strchr(extra, s[i]) == NULL)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool ct_text_is_printable(const char *s, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        if (s[i] < 0x20 || s[i] > 0x7e) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool is_dots(const char *segment, size_t len)
+{
+    return (len == 1 && segment[0] == '.') || (len == 2 && memcmp(segment, "..", 2) == 0);
+}
+
+bool ct_text_is_path(const char *s, size_t len)
+{
+    if (!ct_text_consists(s, len, CT_TEXT_PATH_CHARACTERS)) {
+        return false;
+    }
+    size_t start = 0;
+    for (size_t i = 0; i <= len; i++) {
+        if (i < len && s[i] != '/') {
+            continue;
+        }
+        if (i == start || is_dots(s + start, i - start)) {
+            return false;
+        }
+        start = i + 1;
+    }
+    return true;
+}
+
+bool ct_text_is_label(const char *s, size_t len)
+{
+    if (len == 0 || len > 63 || s[0] == '-' || s[len - 1] == '-') {
+        return false;
+    }
+    for (size_t i = 0; i < len; i++) {
+        if (!ct_text_is_digit(s[i]) && !(s[i] >= 'a' && s[i] <= 'z') && s[i] != '-') {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool ct_text_is_subdomain(const char *s, size_t len)
+{
+    if (len > 253) {
+        return false;
+    }
+    size_t start = 0;
+    for (size_t i = 0; i <= len; i++) {
+        if (i == len || s[i] == '.') {
+            if (!ct_text_is_label(s + start, i - start)) {
+                return false;
+            }
+            start = i + 1;
+        }
+    }
+    return true;
+}
+
+bool ct_text_number(const char *s, size_t len, unsigned long max, unsigned long *ret)
+{
+    unsigned long value = 0;
+    if (len == 0 || (len > 1 && s[0] == '0')) {
+        return false;
+    }
+    for (size_t i = 0; i < len; i++) {
+        if (!ct_text_is_digit(s[i])) {
+            return false;
+        }
+        unsigned long digit = (unsigned long)(s[i] - '0');
+        if (digit > max || value > (max - digit) / 10) {
+            return false;
+        }
+        value = value * 10 + digit;
+    }
+    *ret = value;
+    return true;
+}
+
+const char *ct_text_show(struct ct_shown *shown, const char *s, size_t len)
+{
+    static const char mark[] = "…";
+    size_t room = sizeof(shown->text) - sizeof(mark);
+    size_t n = len < room ? len : room;
+    for (size_t i = 0; i < n; i++) {
+        shown->text[i] = s[i] >= 0x20 && s[i] <= 0x7e ? s[i] : '?';
+    }
+    if (n < len) {
+        memcpy(shown->text + n, mark, sizeof(mark));
+    } else {
+        shown->text[n] = '\0';
+    }
+    return shown->text;
+}
+
+bool ct_text_next(const char **rest, const char **entry, size_t *len)
+{
+    const char *start = *rest;
+    if (start == NULL) {
+        return false;
+    }
+    size_t n = strcspn(start, ",");
+    *rest = start[n] == ',' ? start + n + 1 : NULL;
+    while (n > 0 && *start == ' ') {
+        start++;
+        n--;
+    }
+    while (n > 0 && start[n - 1] == ' ') {
+        n--;
+    }
+    *entry = start;
+    *len = n;
+    return true;
+}
