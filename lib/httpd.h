@@ -28,7 +28,7 @@ struct ct_httpd_reply {
 };
 
 struct ct_httpd_route {
-    const char *method;
+    const char *method; // "GET" is HEAD too; "*" is every method
     const char *path;  // exact; a trailing "*" matches any rest
     bool json;         // the request must be application/json, else 415
     // Runs in one of the pool's threads; fills reply. `cls` is that of ct_httpd_options.
