@@ -35,6 +35,8 @@ CT_CHECKED int ct_secmem_map(size_t size, bool keep_fd, struct ct_secmem_area *r
                              struct ct_err *err);
 // Wipes and unmaps; closes fd. An area that was never mapped (base NULL) is left alone.
 void ct_secmem_unmap(struct ct_secmem_area *area);
+// As ct_secmem_unmap, without the wipe: for pages that another process goes on using.
+void ct_secmem_release(struct ct_secmem_area *area);
 // MADV_DONTFORK: a forked child of this process does not have the pages at all.
 CT_CHECKED int ct_secmem_dont_fork(struct ct_secmem_area *area, struct ct_err *err);
 
