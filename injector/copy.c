@@ -10,11 +10,14 @@
 #include <libgen.h>
 #include <limits.h>
 #include <openssl/sha.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
 #define HEX_SIZE (2 * CT_COPY_SHA256_SIZE + 1)
+// A source longer than expected is hashed on, so that what was found can be told, up to here.
+#define HASHED_MAX (64ULL << 20)
 
 // The name that a copy has for the moment between its completion and its rename; fixed, so that a
 // run that was killed just there leaves at most one, which the next run takes away.
@@ -205,8 +208,8 @@ static int write_all(int fd, const unsigned char *data, size_t len)
     return 0;
 }
 
-// Reads all of `from`, hashes it, and writes it to `t` unless that is NULL. Stops one block after
-// the expected length: a source that has more is wrong already, however long it is.
+// Reads all of `from`, hashes it, and writes it to `t` unless that is NULL, but no more than the
+// expected length: a source that has more is wrong already.
 static int pump(int from, const char *path, struct target *t, const struct ct_copy_spec *spec,
                 struct ct_err *err)
 {
@@ -214,7 +217,7 @@ static int pump(int from, const char *path, struct target *t, const struct ct_co
     unsigned long long total = 0;
     SHA256_CTX sha;
     SHA256_Init(&sha);
-    while (total <= spec->length) {
+    while (total <= HASHED_MAX) {
         ssize_t n = read(from, block, sizeof(block));
         if (n < 0 && errno == EINTR) {
             continue;
@@ -260,8 +263,7 @@ static int give_name(struct target *t, unsigned long long length, struct ct_err 
     char proc[32];
     (void)snprintf(proc, sizeof(proc), "/proc/self/fd/%d", t->fd);
     // AT_EMPTY_PATH would need a capability; the link in /proc does not (open(2), O_TMPFILE).
-    if (!t->named &&
-        linkat(AT_FDCWD, proc, t->folder_fd, TEMPORARY_NAME, AT_SYMLINK_FOLLOW) != 0) {
+    if (!t->named && linkat(AT_FDCWD, proc, t->folder_fd, TEMPORARY_NAME, AT_SYMLINK_FOLLOW) != 0) {
         return write_error(t, length, err);
     }
     t->named = true;

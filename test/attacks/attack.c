@@ -124,8 +124,8 @@ static void count_hits(const struct attack_mapping *m, const struct attack_needl
 }
 
 // Reads a block of a mapping: the bytes had, 0 when its first page is refused.
-static size_t read_block(attack_read_fn *read_fn, void *cls, uint64_t address, unsigned char *buffer,
-                         size_t len, struct attack_scan *ret)
+static size_t read_block(attack_read_fn *read_fn, void *cls, uint64_t address,
+                         unsigned char *buffer, size_t len, struct attack_scan *ret)
 {
     ssize_t n = read_fn(cls, address, buffer, len);
     if (n <= 0 && len > PAGE) {

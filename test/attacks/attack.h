@@ -42,14 +42,14 @@ struct attack_map {
 typedef ssize_t attack_read_fn(void *cls, uint64_t address, void *buffer, size_t len);
 
 struct attack_scan {
-    unsigned long long bytes;   // that could be read
-    size_t mappings;            // of which something could be read
-    size_t refused_mappings;    // of which nothing or not all could be read
+    unsigned long long bytes; // that could be read
+    size_t mappings;          // of which something could be read
+    size_t refused_mappings;  // of which nothing or not all could be read
     unsigned long long refused_bytes;
-    int refused_errno;          // of the last refusal
-    char refused_name[96];      // of the last mapping refused
+    int refused_errno;     // of the last refusal
+    char refused_name[96]; // of the last mapping refused
     size_t hits;
-    char hit_name[96];          // the first hit's mapping
+    char hit_name[96]; // the first hit's mapping
     uint64_t hit_address;
 };
 

@@ -65,7 +65,8 @@ static enum attack_result tell(const struct loot *loot)
         return attack_tell_refused(VECTOR, "no descriptor could be stolen");
     }
     printf(VECTOR ": not found: of %d descriptors %d were stolen, %d could be mapped, none "
-           "leads to it\n", loot->seen, loot->stolen, loot->mapped);
+                  "leads to it\n",
+           loot->seen, loot->stolen, loot->mapped);
     return ATTACK_REFUSED;
 }
 

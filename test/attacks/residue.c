@@ -68,8 +68,8 @@ static bool found_in_child(pid_t child, const struct attack_needle *needle, uint
 // Plants the needle in a mapping of a child's own and looks for it there.
 static bool control(const struct attack_needle *needle)
 {
-    unsigned char *page = mmap(NULL, PLANT_SIZE, PROT_READ | PROT_WRITE,
-                               MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    unsigned char *page =
+        mmap(NULL, PLANT_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     int ready[2];
     if (page == MAP_FAILED || pipe2(ready, O_CLOEXEC) != 0) {
         return false;
@@ -126,8 +126,7 @@ int main(int argc, char **argv)
         return ATTACK_NOT_APPLICABLE;
     }
     if (!victim_open((pid_t)atoi(argv[1]), &victim)) {
-        return attack_tell_refused("residue", "the process cannot be read"),
-               ATTACK_NOT_APPLICABLE;
+        return attack_tell_refused("residue", "the process cannot be read"), ATTACK_NOT_APPLICABLE;
     }
     for (int i = 0; i < needles; i++) {
         if (!attack_needle_load(argv[2 + i], &needle)) {
@@ -145,7 +144,8 @@ int main(int argc, char **argv)
         return ATTACK_NOT_APPLICABLE;
     }
     printf("residue: %zu copies of %d needles in %llu KiB; %llu KiB cannot be read by anyone; each "
-           "needle was found where it was planted\n", hits, needles,
-           total.bytes / 1024 / (unsigned)needles, total.refused_bytes / 1024 / (unsigned)needles);
+           "needle was found where it was planted\n",
+           hits, needles, total.bytes / 1024 / (unsigned)needles,
+           total.refused_bytes / 1024 / (unsigned)needles);
     return hits > 0 ? ATTACK_LEAKED : ATTACK_REFUSED;
 }
