@@ -17,6 +17,10 @@ struct ct_http_options {
     unsigned connect_timeout_ms;
     unsigned timeout_ms;
     size_t max_answer; // bytes of body accepted
+    // Asked about once a second while a request is under way: true gives it up (CT_EUNAVAIL). May be
+    // NULL.
+    bool (*stop)(void *cls);
+    void *stop_cls;
 };
 
 struct ct_http; // a connection that is kept alive between requests; not thread-safe
@@ -32,10 +36,15 @@ struct ct_http_memory {
 };
 CT_CHECKED int ct_http_init(const struct ct_http_memory *memory, struct ct_err *err);
 
+// The strings of `options` are copied. A CA file that is named and cannot be opened is refused here:
+// CT_ENOTFOUND or CT_ESYSTEM.
 CT_CHECKED int ct_http_new(const struct ct_http_options *options, struct ct_http **ret,
                            struct ct_err *err);
 void ct_http_free(struct ct_http *http);
 CT_DEFINE_AUTO(ct_http, ct_http_free);
+
+// Bounds the requests that follow to this time each (0: no bound), in place of the options' one.
+void ct_http_set_timeout(struct ct_http *http, unsigned timeout_ms);
 
 struct ct_http_answer {
     long status;

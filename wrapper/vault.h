@@ -9,21 +9,40 @@
 
 #include "config.h"
 #include "err.h"
+#include "exit_code.h"
+
+// How the client talks to the program around it; libraries never log. Any may be NULL.
+struct ct_vault_hooks {
+    // A try failed for a reason that may pass (`why` says which); the next one follows in delay_ms.
+    void (*retry)(void *cls, const struct ct_err *why, unsigned delay_ms);
+    // Asked often while it waits: true gives everything up.
+    bool (*stop)(void *cls);
+    void *cls;
+};
 
 struct ct_vault;
-// `config` is borrowed for the client's life.
-CT_CHECKED int ct_vault_new(const struct ct_config *config, struct ct_vault **ret,
-                            struct ct_err *err);
+// `config` and `hooks` are borrowed for the client's life; hooks may be NULL.
+CT_CHECKED int ct_vault_new(const struct ct_config *config, const struct ct_vault_hooks *hooks,
+                            struct ct_vault **ret, struct ct_err *err);
 void ct_vault_free(struct ct_vault *v); // wipes the token
 CT_DEFINE_AUTO(ct_vault, ct_vault_free);
 
 // kubernetes: POST auth/<path>/login with role and the service-account token, read afresh from its
-// file; token: the file's content. CT_EDENIED when refused, CT_EUNAVAIL after retries.
+// file; token: the file's content. CT_EDENIED when refused, CT_EUNAVAIL after retries. The budget of
+// retries starts here and is shared by the reads that follow.
 CT_CHECKED int ct_vault_login(struct ct_vault *v, struct ct_err *err);
 const char *ct_vault_token(const struct ct_vault *v); // NULL before login
 
 // The newest (version 0) or one version of a KV v2 secret: the object of its keys, a new reference.
 CT_CHECKED int ct_vault_read(struct ct_vault *v, const char *path, unsigned version, json_t **ret,
                              struct ct_err *err);
+
+// What the wrapper ends with after the last failure of this client: an error's code alone does not
+// say whether Vault was not reached or refused.
+enum ct_exit_code ct_vault_exit_code(const struct ct_vault *v);
+
+// Closes the connection and frees the HTTP client, so that nothing of TLS lingers; the token stays.
+// A later request connects anew.
+void ct_vault_disconnect(struct ct_vault *v);
 
 #endif

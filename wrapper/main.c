@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// cloudtaser-wrapper: fetches secrets into secret memory, proves how well they are protected, starts
+// the app with them and stays as its PID 1. Until the app is released any step may fail and end
+// this; from then on nothing but the app's end does.
+#include <jansson.h>
+#include <openssl/crypto.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#include "config.h"
+#include "ct_version.h"
+#include "exit_code.h"
+#include "http.h"
+#include "launch.h"
+#include "log.h"
+#include "proof.h"
+#include "resolve.h"
+#include "score_log.h"
+#include "secmem.h"
+#include "supervise.h"
+#include "termination.h"
+#include "vault.h"
+
+static const char usage[] =
+    "usage: cloudtaser-wrapper -- PROGRAM [ARGUMENT...]\n"
+    "       cloudtaser-wrapper --version | --help\n"
+    "\n"
+    "Reads its settings from the variable " CT_CONFIG_VARIABLE ", which CloudTaser's webhook writes.\n"
+    "Variables whose values hold references (vault:PATH#KEY, ${vault:PATH#KEY}) are resolved for the\n"
+    "program and kept in secret memory.\n"
+    "\n"
+    "Exit codes: the program's own, 128+n when signal n ended it; before it is started\n"
+    "  100 protection score below the minimum     103 Vault not reachable\n"
+    "  101 login refused                          104 bad configuration\n"
+    "  102 secret missing or denied               125 anything else\n"
+    "  126 program cannot be executed             127 program not found\n";
+
+// Everything that lives from start to end.
+struct wrapper {
+    char **argv; // the app's
+    struct ct_config config;
+    sigset_t app_mask;
+    struct rlimit core; // as it was before, for the app
+    struct ct_facts facts;
+    struct ct_score score;
+    struct ct_vault *vault;
+    struct ct_secrets secrets;
+    struct ct_launched app;
+};
+
+// ---- before the settings are known
+
+static void *crypto_alloc(size_t n, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    return ct_arena_alloc(n);
+}
+
+static void *crypto_realloc(void *p, size_t n, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    return ct_arena_realloc(p, n);
+}
+
+static void crypto_free(void *p, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    ct_arena_free(p);
+}
+
+// Every library allocates in the arena. Overriding malloc, as the static program does too, covers
+// what has no hook; the hooks cover what would not go through malloc.
+static int take_library_memory(struct ct_err *err)
+{
+    static const struct ct_http_memory memory = {
+        .alloc = ct_arena_alloc,
+        .free = ct_arena_free,
+        .realloc = ct_arena_realloc,
+        .strdup = ct_arena_strdup,
+        .calloc = ct_arena_calloc,
+    };
+    if (CRYPTO_set_mem_functions(crypto_alloc, crypto_realloc, crypto_free) != 1) {
+        return ct_err_set(err, CT_ESYSTEM, "OpenSSL has allocated before it was given secret memory");
+    }
+    if (ct_arena_area() == NULL) {
+        if (err != NULL && ct_arena_error() != NULL) {
+            *err = *ct_arena_error();
+        }
+        return ct_err_wrap(err, "no memory for secrets");
+    }
+    json_set_alloc_funcs(ct_arena_alloc, ct_arena_free);
+    return ct_http_init(&memory, err);
+}
+
+static int harden(struct wrapper *w, struct ct_err *err)
+{
+    if (getrlimit(RLIMIT_CORE, &w->core) != 0) {
+        return ct_err_errno(err, "cannot read RLIMIT_CORE");
+    }
+    const struct rlimit none = {.rlim_cur = 0, .rlim_max = w->core.rlim_max};
+    if (setrlimit(RLIMIT_CORE, &none) != 0) {
+        return ct_err_errno(err, "cannot set RLIMIT_CORE to 0");
+    }
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) {
+        return ct_err_errno(err, "cannot set PR_SET_DUMPABLE to 0");
+    }
+    return 0;
+}
+
+// ---- what the libraries tell
+
+static void tell_retry(void *cls, const struct ct_err *why, unsigned delay_ms)
+{
+    (void)cls;
+    ct_log(CT_LOG_WARN, "%s; trying again in %u ms", why->msg, delay_ms);
+}
+
+// A signal that asks to end waits, blocked, for the app to be started. While Vault cannot be reached
+// that may be long, and there is nothing yet that deserves to be kept running. 0 for none.
+static int ending_signal(void)
+{
+    static const int ending[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP};
+    sigset_t pending;
+    if (sigpending(&pending) != 0) {
+        return 0;
+    }
+    for (size_t i = 0; i < CT_ARRAY_LEN(ending); i++) {
+        struct sigaction action;
+        bool ignored = sigaction(ending[i], NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+        if (sigismember(&pending, ending[i]) == 1 && !ignored) {
+            return ending[i];
+        }
+    }
+    return 0;
+}
+
+static bool must_stop(void *cls)
+{
+    (void)cls;
+    return ending_signal() != 0;
+}
+
+static const struct ct_vault_hooks hooks = {.retry = tell_retry, .stop = must_stop};
+
+static int read_secret(void *cls, const char *path, unsigned version, json_t **ret,
+                       struct ct_err *err)
+{
+    return ct_vault_read(cls, path, version, ret, err);
+}
+
+// ---- the steps; each returns 0 or the exit code, with the sentence in err
+
+static int read_settings(struct wrapper *w, struct ct_err *err)
+{
+    const char *text = NULL;
+    for (char **e = environ; *e != NULL && text == NULL; e++) {
+        if (strncmp(*e, CT_CONFIG_VARIABLE "=", sizeof(CT_CONFIG_VARIABLE)) == 0) {
+            text = *e + sizeof(CT_CONFIG_VARIABLE);
+        }
+    }
+    if (text == NULL) {
+        (void)ct_err_set(err, CT_EINVAL,
+                         "the variable " CT_CONFIG_VARIABLE " is missing: CloudTaser's webhook writes "
+                         "it into pods that opt in");
+        return CT_EXIT_CONFIGURATION;
+    }
+    if (ct_config_parse(text, &w->config, err) < 0) {
+        (void)ct_err_wrap(err, CT_CONFIG_VARIABLE);
+        return CT_EXIT_CONFIGURATION;
+    }
+    if (w->config.json_log) {
+        ct_log_init("cloudtaser-wrapper", CT_LOG_JSON);
+    }
+    return 0;
+}
+
+static void prove_own_memory(struct wrapper *w)
+{
+    static const enum ct_check ebpf[] = {CT_CHECK_EBPF_CONNECTED, CT_CHECK_KPROBES_ACTIVE};
+    for (size_t i = 0; i < CT_ARRAY_LEN(ebpf); i++) {
+        ct_fact_failed(&w->facts, ebpf[i], CT_HOLDER_WRAPPER, "no agent on this node");
+        ct_fact_failed(&w->facts, ebpf[i], CT_HOLDER_APP, "no agent on this node");
+    }
+    ct_proof_wrapper(&w->facts);
+}
+
+static int vault_failure(const struct wrapper *w, struct ct_err *err)
+{
+    int signal = ending_signal();
+    if (signal != 0) {
+        (void)ct_err_set(err, CT_EUNAVAIL, "stopped by signal %d before the app was started", signal);
+        return CT_EXIT_SIGNAL + signal;
+    }
+    return (int)ct_vault_exit_code(w->vault);
+}
+
+static int fetch(struct wrapper *w, const struct ct_plan *plan, struct ct_err *err)
+{
+    if (ct_vault_new(&w->config, &hooks, &w->vault, err) < 0) {
+        return CT_EXIT_OTHER;
+    }
+    if (ct_vault_login(w->vault, err) < 0) {
+        return vault_failure(w, err);
+    }
+    const struct ct_secret_source source = {.read = read_secret, .cls = w->vault};
+    int rc = ct_plan_resolve(plan, &source, &w->secrets, err);
+    if (rc == -CT_ENOMEM) {
+        return CT_EXIT_OTHER;
+    }
+    if (rc < 0) {
+        // What was read and is unfit (no such key, no string) is no failure of the client's.
+        int code = vault_failure(w, err);
+        return code == CT_EXIT_OTHER ? CT_EXIT_SECRET : code;
+    }
+    ct_vault_disconnect(w->vault);
+    const char *token = ct_vault_token(w->vault);
+    ct_proof_token(&w->facts, token, strlen(token));
+    return 0;
+}
+
+static int launch_failure(int rc)
+{
+    static const struct {
+        enum ct_code code;
+        enum ct_exit_code exit_code;
+    } codes[] = {
+        {CT_ENOTFOUND, CT_EXIT_NOT_FOUND},
+        {CT_ENOEXEC, CT_EXIT_NOT_EXECUTABLE},
+    };
+    for (size_t i = 0; i < CT_ARRAY_LEN(codes); i++) {
+        if (rc == -(int)codes[i].code) {
+            return codes[i].exit_code;
+        }
+    }
+    return CT_EXIT_OTHER;
+}
+
+static int launch(struct wrapper *w, struct ct_err *err)
+{
+    const struct ct_launch_spec spec = {
+        .argv = w->argv,
+        .environment = environ,
+        .secrets = &w->secrets,
+        .plain_environment = w->config.plain_environment,
+        .signal_mask = &w->app_mask,
+    };
+    int rc = ct_launch_prepare(&spec, &w->facts, &w->app, err);
+    if (rc < 0) {
+        return launch_failure(rc);
+    }
+    ct_score_compute(&w->facts, &w->score);
+    ct_score_log(&w->score);
+    if (ct_score_reached(&w->score, w->config.min_score, w->config.require, err) < 0) {
+        ct_launch_abandon(&w->app);
+        return CT_EXIT_SCORE;
+    }
+    // The app keeps the limit that the container came with; none of it is the wrapper's to change.
+    if (prlimit(w->app.pid, RLIMIT_CORE, &w->core, NULL) != 0) {
+        (void)ct_err_errno(err, "cannot restore the app's RLIMIT_CORE");
+        ct_launch_abandon(&w->app);
+        return CT_EXIT_OTHER;
+    }
+    if (ct_launch_release(&w->app, err) < 0) {
+        ct_launch_abandon(&w->app);
+        return CT_EXIT_OTHER;
+    }
+    return 0;
+}
+
+// Everything up to the app's first instruction.
+static int start(struct wrapper *w, struct ct_err *err)
+{
+    if (take_library_memory(err) < 0 || harden(w, err) < 0 ||
+        ct_supervise_prepare(&w->app_mask, err) < 0) {
+        return CT_EXIT_OTHER;
+    }
+    int code = read_settings(w, err);
+    if (code != 0) {
+        return code;
+    }
+    CT_AUTO(ct_plan) *plan = NULL;
+    int rc = ct_plan_make(environ, &plan, err);
+    if (rc < 0) {
+        return rc == -CT_ENOMEM ? CT_EXIT_OTHER : CT_EXIT_CONFIGURATION;
+    }
+    prove_own_memory(w);
+    if (ct_score_reachable(&w->facts, w->config.min_score, w->config.require, err) < 0) {
+        return CT_EXIT_SCORE;
+    }
+    code = fetch(w, plan, err);
+    return code != 0 ? code : launch(w, err);
+}
+
+// The app runs and must be looked after: a reader that does not empty the pipe behind stderr may
+// not hold the wrapper up, so the line is written only when there is room for it.
+static int run(const struct wrapper *w)
+{
+    struct pollfd room = {.fd = STDERR_FILENO, .events = POLLOUT};
+    if (poll(&room, 1, 0) == 1 && (room.revents & POLLOUT) != 0) {
+        ct_log(CT_LOG_INFO, "started %s (pid %d)", w->argv[0], (int)w->app.pid);
+    }
+    return ct_supervise(w->app.pid);
+}
+
+// -1: no such option, go on.
+static int answer_option(int argc, char **argv)
+{
+    static const struct {
+        const char *option;
+        const char *text;
+    } answers[] = {
+        {"--version", "cloudtaser-wrapper " CT_VERSION "\n"},
+        {"--help", usage},
+    };
+    for (size_t i = 0; argc == 2 && i < CT_ARRAY_LEN(answers); i++) {
+        if (strcmp(argv[1], answers[i].option) == 0) {
+            size_t len = strlen(answers[i].text);
+            return write(STDOUT_FILENO, answers[i].text, len) == (ssize_t)len ? 0 : CT_EXIT_OTHER;
+        }
+    }
+    return -1;
+}
+
+static int fail(int code, const struct ct_err *err)
+{
+    ct_log(CT_LOG_ERROR, "%s", err->msg);
+    ct_termination_write(CT_TERMINATION_PATH, err->msg);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    struct ct_err err = {0};
+    int code = answer_option(argc, argv);
+    if (code >= 0) {
+        return code;
+    }
+    ct_log_init("cloudtaser-wrapper", CT_LOG_TEXT);
+    if (argc < 3 || strcmp(argv[1], "--") != 0) {
+        (void)ct_err_set(&err, CT_EINVAL, "no program to start: the command line must be "
+                         "cloudtaser-wrapper -- PROGRAM [ARGUMENT...]");
+        return fail(CT_EXIT_CONFIGURATION, &err);
+    }
+    static struct wrapper w;
+    w.argv = argv + 2;
+    code = start(&w, &err);
+    code = code != 0 ? fail(code, &err) : run(&w);
+    ct_secrets_done(&w.secrets);
+    ct_vault_free(w.vault);
+    return code;
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Signals are blocked for good and taken one by one with rt_sigtimedwait(2): no handler, no race
+// between a look and a sleep, and a signal that comes while the app is still being prepared simply
+// waits its turn.
+//
+// The app stays in the wrapper's session and process group. Terminals and job control then work as
+// if the wrapper were not there: the kernel sends Ctrl-C and the like to the whole foreground group,
+// the app included. The price is that those must not be forwarded a second time; they are told from
+// a kill(2) by si_code SI_KERNEL.
+#include "supervise.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "exit_code.h"
+
+// The kernel's own set of 64 signals. The C libraries keep two or three real-time signals for
+// themselves and leave them out of every sigset; here those are forwarded like all others.
+#define ALL_SIGNALS (~UINT64_C(0))
+
+int ct_supervise_prepare(sigset_t *ret_app_mask, struct ct_err *err)
+{
+    const uint64_t all = ALL_SIGNALS;
+    uint64_t before = 0;
+    if (syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof(all)) != 0) {
+        return ct_err_errno(err, "cannot block signals");
+    }
+    memset(ret_app_mask, 0, sizeof(*ret_app_mask));
+    memcpy(ret_app_mask, &before, sizeof(before));
+    // Inherited as ignored, it would make the kernel reap the app itself and lose its exit code.
+    const struct sigaction standard = {.sa_handler = SIG_DFL};
+    if (sigaction(SIGCHLD, &standard, NULL) != 0) {
+        return ct_err_errno(err, "cannot reset the action of SIGCHLD");
+    }
+    if (getpid() != 1 && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0) {
+        return ct_err_errno(err, "cannot become a child subreaper");
+    }
+    return 0;
+}
+
+// A stop of the app is passed on to whoever does job control on the wrapper: by stopping as well,
+// until that one continues the group. PID 1 and the leader of a session have nobody of that kind
+// above them; if they stopped, nothing might ever continue them.
+static void pass_stop_on(void)
+{
+    if (getpid() != 1 && getsid(0) != getpid()) {
+        (void)kill(getpid(), SIGSTOP);
+    }
+}
+
+// Reaps whoever ended. True when the app did, with its exit code.
+static bool reap(pid_t app, int *ret_code)
+{
+    for (;;) {
+        int status = 0;
+        pid_t pid = waitpid(-1, &status, WNOHANG | WUNTRACED | __WALL);
+        if (pid < 0 && errno == ECHILD) {
+            *ret_code = CT_EXIT_OTHER; // somebody else reaped it: it is gone in any case
+            return true;
+        }
+        if (pid <= 0) {
+            return false;
+        }
+        if (pid != app) {
+            continue;
+        }
+        if (WIFEXITED(status)) {
+            *ret_code = WEXITSTATUS(status);
+            return true;
+        }
+        if (WIFSIGNALED(status)) {
+            *ret_code = CT_EXIT_SIGNAL + WTERMSIG(status);
+            return true;
+        }
+        if (WIFSTOPPED(status)) {
+            pass_stop_on();
+        }
+    }
+}
+
+// Did the kernel send this signal to the whole process group, and so to the app as well? Terminals
+// do (SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGWINCH), and so does the kernel when a group is
+// orphaned (SIGHUP, SIGCONT) - but the hang-up of a terminal reaches the leader of its session alone.
+static bool app_has_it(const siginfo_t *info, pid_t app)
+{
+    if (info->si_code != SI_KERNEL || getpgid(app) != getpgrp()) {
+        return false;
+    }
+    bool hang_up = info->si_signo == SIGHUP || info->si_signo == SIGCONT;
+    return !(hang_up && getsid(0) == getpid());
+}
+
+static void forward(siginfo_t *info, pid_t app)
+{
+    // A child's end is the wrapper's business, a SIGCHLD that somebody sent is the app's. A SIGPIPE
+    // that the kernel raised is the answer to a write of the wrapper's own.
+    bool child = info->si_signo == SIGCHLD && info->si_code > 0;
+    bool own_pipe = info->si_signo == SIGPIPE && info->si_code == SI_USER &&
+                    info->si_pid == getpid();
+    if (child || own_pipe || app_has_it(info, app)) {
+        return;
+    }
+    // What sigqueue(3), a timer or a message queue sent keeps its value. The kernel lets nobody
+    // claim SI_TKILL or a code of its own, and its queue has a limit: a plain kill(2) is the rest.
+    if (info->si_code < 0 && info->si_code != SI_TKILL &&
+        syscall(SYS_rt_sigqueueinfo, app, info->si_signo, info) == 0) {
+        return;
+    }
+    (void)kill(app, info->si_signo);
+}
+
+int ct_supervise(pid_t app)
+{
+    const uint64_t all = ALL_SIGNALS;
+    int code = 0;
+    while (!reap(app, &code)) {
+        siginfo_t info = {0};
+        long signal = syscall(SYS_rt_sigtimedwait, &all, &info, NULL, sizeof(all));
+        if (signal > 0) {
+            forward(&info, app);
+        }
+    }
+    return code;
+}

@@ -1,0 +1,466 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vault.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "file.h"
+#include "http.h"
+#include "vault_answer.h"
+
+#define ANSWER_MAX ((size_t)1 << 20)
+#define URL_MAX 4096
+#define FIRST_DELAY_MS 100U
+#define LAST_DELAY_MS 5000U
+#define WAIT_SLICE_MS 100U
+#define LEAST_TIMEOUT_MS 1000U
+
+struct ct_vault {
+    const struct ct_config *config;
+    struct ct_vault_hooks hooks;
+    struct ct_http *http; // NULL while disconnected
+    char *token;          // in the arena, as all of malloc in the wrapper
+    enum ct_exit_code exit_code;
+    uint64_t deadline_ms; // of the budget, CLOCK_MONOTONIC; 0: not started
+};
+
+// One thing asked of Vault. `refused_exit` is what a refusal ends the wrapper with: it tells a login
+// from a read.
+struct request {
+    const char *url;
+    const char *what; // "login by auth/kubernetes", "secret secret/data/db": begins each sentence
+    const char *body; // NULL: GET
+    size_t body_len;
+    const char *jwt;  // what the body holds and no sentence may; NULL
+    enum ct_exit_code refused_exit;
+};
+
+static uint64_t now_ms(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000U + (uint64_t)t.tv_nsec / 1000000U;
+}
+
+int ct_vault_new(const struct ct_config *config, const struct ct_vault_hooks *hooks,
+                 struct ct_vault **ret, struct ct_err *err)
+{
+    struct ct_vault *v = calloc(1, sizeof(*v));
+    if (v == NULL) {
+        return ct_err_set(err, CT_ENOMEM, "out of memory for the Vault client");
+    }
+    v->config = config;
+    if (hooks != NULL) {
+        v->hooks = *hooks;
+    }
+    v->exit_code = CT_EXIT_OTHER;
+    *ret = v;
+    return 0;
+}
+
+static void wipe_string(char **s)
+{
+    if (*s != NULL) {
+        explicit_bzero(*s, strlen(*s));
+        free(*s);
+        *s = NULL;
+    }
+}
+
+void ct_vault_free(struct ct_vault *v)
+{
+    if (v == NULL) {
+        return;
+    }
+    wipe_string(&v->token);
+    ct_http_free(v->http);
+    free(v);
+}
+
+const char *ct_vault_token(const struct ct_vault *v)
+{
+    return v->token;
+}
+
+enum ct_exit_code ct_vault_exit_code(const struct ct_vault *v)
+{
+    return v->exit_code;
+}
+
+void ct_vault_disconnect(struct ct_vault *v)
+{
+    ct_http_free(v->http);
+    v->http = NULL;
+}
+
+static int connect_to(struct ct_vault *v, struct ct_err *err)
+{
+    if (v->http != NULL) {
+        return 0;
+    }
+    const struct ct_config *c = v->config;
+    struct ct_http_options options = {
+        .ca_file = c->ca_file,
+        .skip_verify = c->skip_verify,
+        .connect_timeout_ms = c->connect_timeout_ms,
+        .timeout_ms = c->timeout_ms,
+        .max_answer = ANSWER_MAX,
+        .stop = v->hooks.stop,
+        .stop_cls = v->hooks.cls,
+    };
+    int rc = ct_http_new(&options, &v->http, err);
+    if (rc < 0) {
+        // The one thing that can be wrong before anything is sent is the CA file that settings name.
+        v->exit_code = rc == -CT_ENOMEM ? CT_EXIT_OTHER : CT_EXIT_CONFIGURATION;
+    }
+    return rc;
+}
+
+// ---- what a status means
+
+// Statuses that a retry may mend. 412: a replica that lags behind; 472, 473: a standby.
+static const char *passing_cause(long status, const struct ct_http_answer *a)
+{
+    static const struct {
+        long status;
+        const char *cause;
+    } causes[] = {
+        {412, "this replica lags behind"}, {429, "too many requests"},
+        {472, "a recovery replica"},       {473, "a standby"},
+        {501, "not initialised"},          {503, "not available"},
+    };
+    if (status == 503 && ct_vault_says_sealed(a->body.data, a->body.len)) {
+        return "Vault is sealed";
+    }
+    for (size_t i = 0; i < CT_ARRAY_LEN(causes); i++) {
+        if (causes[i].status == status) {
+            return causes[i].cause;
+        }
+    }
+    return status >= 500 && status <= 599 ? "a server's error" : NULL;
+}
+
+static int refuse_redirect(struct ct_vault *v, const struct request *rq,
+                           const struct ct_http_answer *a, const struct ct_vault_hidden *hidden,
+                           struct ct_err *err)
+{
+    v->exit_code = CT_EXIT_UNREACHABLE;
+    bool show = a->location[0] != '\0' && ct_vault_may_quote(a->location, hidden);
+    return ct_err_set(err, CT_EPROTO,
+                      "%s: Vault at %s answered %ld, a redirect%s%s, which is not followed (it would "
+                      "take the token elsewhere): name the server itself as address",
+                      rq->what, v->config->vault_address, a->status, show ? " to " : "",
+                      show ? a->location : "");
+}
+
+// Anything but 200. Sets the exit code; CT_EUNAVAIL is what is worth a retry.
+static int judge_status(struct ct_vault *v, const struct request *rq,
+                        const struct ct_http_answer *a, struct ct_err *err)
+{
+    const struct ct_vault_hidden hidden = {.token = v->token, .jwt = rq->jwt};
+    const char *cause = passing_cause(a->status, a);
+    if (cause != NULL) {
+        v->exit_code = CT_EXIT_UNREACHABLE;
+        return ct_err_set(err, CT_EUNAVAIL, "%s: Vault at %s answered %ld: %s", rq->what,
+                          v->config->vault_address, a->status, cause);
+    }
+    if (a->status >= 300 && a->status <= 399) {
+        return refuse_redirect(v, rq, a, &hidden, err);
+    }
+    char quote[CT_VAULT_QUOTE_MAX + 8];
+    ct_vault_quote_errors(a->body.data, a->body.len, &hidden, quote, sizeof(quote));
+    v->exit_code = rq->refused_exit;
+    enum ct_code code = a->status >= 400 && a->status <= 499 ? CT_EDENIED : CT_EPROTO;
+    return ct_err_set(err, code, "%s: Vault at %s answered %ld%s%s", rq->what,
+                      v->config->vault_address, a->status,
+                      code == CT_EDENIED ? " (refused)" : ", which makes no sense here", quote);
+}
+
+// ---- one try
+
+static int send_once(struct ct_vault *v, const struct request *rq, struct ct_http_answer *ret,
+                     struct ct_err *err)
+{
+    int rc = connect_to(v, err);
+    if (rc < 0) {
+        return rc;
+    }
+    const char *headers[4] = {"X-Vault-Request: true"};
+    size_t n = 1;
+    CT_AUTO_SECRET_BUF space = {.max = 1024, .secret = true};
+    CT_AUTO_SECRET_BUF token = {.max = CT_VAULT_TOKEN_MAX + 32, .secret = true};
+    if (v->config->vault_namespace[0] != '\0') {
+        ct_buf_add_str(&space, "X-Vault-Namespace: ");
+        ct_buf_add_str(&space, v->config->vault_namespace);
+        headers[n++] = space.data;
+    }
+    if (v->token != NULL && rq->jwt == NULL) {
+        ct_buf_add_str(&token, "X-Vault-Token: ");
+        ct_buf_add_str(&token, v->token);
+        headers[n++] = token.data;
+    }
+    if (space.failed || token.failed) {
+        v->exit_code = CT_EXIT_OTHER;
+        return ct_err_set(err, CT_ENOMEM, "out of memory for a request's headers");
+    }
+    return ct_http_request(v->http, rq->url, headers, rq->body, rq->body_len, ret, err);
+}
+
+static int explain_transport(struct ct_vault *v, const struct request *rq, int rc,
+                             struct ct_err *err)
+{
+    const struct ct_vault_hidden hidden = {.token = v->token, .jwt = rq->jwt};
+    v->exit_code = rc == -CT_ETOOBIG ? rq->refused_exit
+                   : rc == -CT_ENOMEM ? CT_EXIT_OTHER
+                                      : CT_EXIT_UNREACHABLE;
+    if (err != NULL && !ct_vault_may_quote(err->msg, &hidden)) {
+        return ct_err_set(err, (enum ct_code)-rc, "%s: the exchange with Vault at %s failed",
+                          rq->what, v->config->vault_address);
+    }
+    return ct_err_wrap(err, "%s", rq->what);
+}
+
+// 0 for a complete answer of status 200, or 404 where `missing_too`.
+static int try_once(struct ct_vault *v, const struct request *rq, struct ct_http_answer *ret,
+                    struct ct_err *err)
+{
+    int rc = send_once(v, rq, ret, err);
+    if (rc < 0) {
+        return explain_transport(v, rq, rc, err);
+    }
+    bool missing = ret->status == 404 && rq->refused_exit == CT_EXIT_SECRET;
+    if (ret->status == 200 || missing) {
+        return 0;
+    }
+    return judge_status(v, rq, ret, err);
+}
+
+// ---- retries
+
+// Half of the exponential step is fixed, half is chance, so that a thousand pods that lost the same
+// Vault do not return in step.
+static unsigned backoff_ms(unsigned attempt)
+{
+    unsigned step = attempt < 6 ? FIRST_DELAY_MS << attempt : LAST_DELAY_MS;
+    step = step < LAST_DELAY_MS ? step : LAST_DELAY_MS;
+    unsigned chance = 0;
+    if (getrandom(&chance, sizeof(chance), GRND_NONBLOCK) != (ssize_t)sizeof(chance)) {
+        chance = (unsigned)now_ms();
+    }
+    return step / 2 + chance % (step / 2 + 1);
+}
+
+static bool stopped(const struct ct_vault *v)
+{
+    return v->hooks.stop != NULL && v->hooks.stop(v->hooks.cls);
+}
+
+static void wait_for(const struct ct_vault *v, unsigned delay_ms)
+{
+    uint64_t end = now_ms() + delay_ms;
+    for (uint64_t now = now_ms(); now < end && !stopped(v); now = now_ms()) {
+        uint64_t slice = end - now < WAIT_SLICE_MS ? end - now : WAIT_SLICE_MS;
+        const struct timespec t = {.tv_nsec = (long)slice * 1000000L};
+        (void)nanosleep(&t, NULL);
+    }
+}
+
+// A try may not outlast the budget by much: what is left of it bounds the request, but for a floor
+// that gives a healthy Vault the time to answer, and the first try of all, which always has its own.
+static void bound_request(struct ct_vault *v)
+{
+    uint64_t now = now_ms();
+    uint64_t left = v->deadline_ms > now ? v->deadline_ms - now : 0;
+    uint64_t limit = v->config->timeout_ms;
+    if (v->config->retry_budget_ms != 0 && left < limit) {
+        uint64_t floor = limit < LEAST_TIMEOUT_MS ? limit : LEAST_TIMEOUT_MS;
+        limit = left > floor ? left : floor;
+    }
+    ct_http_set_timeout(v->http, (unsigned)limit);
+}
+
+static int exchange(struct ct_vault *v, const struct request *rq, struct ct_http_answer *ret,
+                    struct ct_err *err)
+{
+    struct ct_err local = {0};
+    struct ct_err *why = err != NULL ? err : &local;
+    for (unsigned attempt = 0;; attempt++) {
+        int rc = connect_to(v, why);
+        if (rc < 0) {
+            return rc;
+        }
+        bound_request(v);
+        rc = try_once(v, rq, ret, why);
+        if (rc == 0) {
+            return 0;
+        }
+        ct_http_answer_done(ret);
+        if (rc != -CT_EUNAVAIL || stopped(v)) {
+            return rc;
+        }
+        unsigned delay = backoff_ms(attempt);
+        if (now_ms() + delay >= v->deadline_ms) {
+            return attempt == 0 ? rc
+                                : ct_err_wrap(why, "given up after %u tries in %u ms", attempt + 1,
+                                              v->config->retry_budget_ms);
+        }
+        if (v->hooks.retry != NULL) {
+            v->hooks.retry(v->hooks.cls, why, delay);
+        }
+        wait_for(v, delay);
+        if (stopped(v)) {
+            return rc;
+        }
+    }
+}
+
+// ---- login
+
+// The file's content without surrounding white space.
+static int read_token_file(struct ct_vault *v, char **ret, struct ct_err *err)
+{
+    const char *path = v->config->token_file;
+    CT_AUTO_SECRET_BUF file = {.max = CT_VAULT_TOKEN_MAX + 64, .secret = true};
+    v->exit_code = CT_EXIT_CONFIGURATION;
+    int rc = ct_file_read(path, &file, err);
+    if (rc < 0) {
+        return ct_err_wrap(err, "the token file cannot be used");
+    }
+    static const char space[] = " \t\r\n";
+    const char *begin = file.data != NULL ? file.data : "";
+    begin += strspn(begin, space);
+    size_t len = strlen(begin);
+    while (len > 0 && strchr(space, begin[len - 1]) != NULL) {
+        len--;
+    }
+    char *token = strndup(begin, len);
+    if (token == NULL) {
+        v->exit_code = CT_EXIT_OTHER;
+        return ct_err_set(err, CT_ENOMEM, "out of memory for the token file");
+    }
+    if (!ct_vault_token_ok(token)) {
+        wipe_string(&token);
+        return ct_err_set(err, CT_EINVAL,
+                          "the token file %s holds no token: one line of 1 to %d printable characters "
+                          "is allowed", path, CT_VAULT_TOKEN_MAX);
+    }
+    *ret = token;
+    return 0;
+}
+
+static int make_url(struct ct_vault *v, const char *path, const char *query, char *out, size_t size,
+                    struct ct_err *err)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+                                "-._~/@:=+";
+    size_t n = (size_t)snprintf(out, size, "%s/v1/", v->config->vault_address);
+    for (const char *c = path; *c != '\0' && n + 4 < size; c++) {
+        if (strchr(plain, *c) != NULL) {
+            out[n++] = *c;
+            continue;
+        }
+        out[n++] = '%';
+        out[n++] = hex[(unsigned char)*c >> 4];
+        out[n++] = hex[(unsigned char)*c & 15];
+    }
+    if (n + strlen(query) + 4 >= size) {
+        v->exit_code = CT_EXIT_CONFIGURATION;
+        return ct_err_set(err, CT_ETOOBIG, "the path %.64s… is too long for a URL", path);
+    }
+    strcpy(out + n, query);
+    return 0;
+}
+
+static int post_login(struct ct_vault *v, const char *jwt, struct ct_err *err)
+{
+    const struct ct_config *c = v->config;
+    char path[sizeof(c->auth_path) + 16];
+    char what[sizeof(path) + sizeof(c->role) + 32];
+    char url[URL_MAX];
+    (void)snprintf(path, sizeof(path), "auth/%s/login", c->auth_path);
+    (void)snprintf(what, sizeof(what), "login at auth/%s as role %s", c->auth_path, c->role);
+    int rc = make_url(v, path, "", url, sizeof(url), err);
+    if (rc < 0) {
+        return rc;
+    }
+    CT_AUTO_SECRET_BUF body = {.max = (size_t)4 * CT_VAULT_TOKEN_MAX, .secret = true};
+    ct_buf_add_str(&body, "{\"role\":");
+    ct_buf_add_json(&body, c->role, strlen(c->role));
+    ct_buf_add_str(&body, ",\"jwt\":");
+    ct_buf_add_json(&body, jwt, strlen(jwt));
+    ct_buf_add_str(&body, "}");
+    if (body.failed) {
+        v->exit_code = CT_EXIT_OTHER;
+        return ct_err_set(err, CT_ENOMEM, "%s: out of memory", what);
+    }
+    const struct request rq = {.url = url, .what = what, .body = body.data, .body_len = body.len,
+                               .jwt = jwt, .refused_exit = CT_EXIT_LOGIN};
+    struct ct_http_answer answer;
+    rc = exchange(v, &rq, &answer, err);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = ct_vault_parse_login(answer.body.data, answer.body.len, &v->token, err);
+    ct_http_answer_done(&answer);
+    if (rc < 0) {
+        v->exit_code = rc == -CT_ENOMEM ? CT_EXIT_OTHER : CT_EXIT_LOGIN;
+        return ct_err_wrap(err, "%s", what);
+    }
+    return 0;
+}
+
+int ct_vault_login(struct ct_vault *v, struct ct_err *err)
+{
+    char *file = NULL;
+    wipe_string(&v->token);
+    v->deadline_ms = now_ms() + v->config->retry_budget_ms;
+    int rc = read_token_file(v, &file, err);
+    if (rc < 0) {
+        return rc;
+    }
+    if (v->config->auth == CT_AUTH_TOKEN) {
+        v->token = file;
+        return 0;
+    }
+    rc = post_login(v, file, err);
+    wipe_string(&file);
+    return rc;
+}
+
+// ---- reading
+
+int ct_vault_read(struct ct_vault *v, const char *path, unsigned version, json_t **ret,
+                  struct ct_err *err)
+{
+    const struct ct_vault_asked asked = {.path = path, .version = version};
+    char url[URL_MAX];
+    char query[32] = "";
+    char what[1024];
+    if (version != 0) {
+        (void)snprintf(query, sizeof(query), "?version=%u", version);
+    }
+    (void)snprintf(what, sizeof(what), "secret %s", path);
+    int rc = make_url(v, path, query, url, sizeof(url), err);
+    if (rc < 0) {
+        return rc;
+    }
+    const struct request rq = {.url = url, .what = what, .refused_exit = CT_EXIT_SECRET};
+    struct ct_http_answer answer;
+    rc = exchange(v, &rq, &answer, err);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = answer.status == 200
+             ? ct_vault_parse_secret(answer.body.data, answer.body.len, &asked, ret, err)
+             : ct_vault_parse_missing(answer.body.data, answer.body.len, &asked, err);
+    ct_http_answer_done(&answer);
+    if (rc < 0) {
+        v->exit_code = rc == -CT_ENOMEM ? CT_EXIT_OTHER : CT_EXIT_SECRET;
+    }
+    return rc;
+}
