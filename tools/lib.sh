@@ -37,7 +37,7 @@ run_logged() {
     "$@" >"$log" 2>&1 </dev/null &
     pid=$!
     (
-        while sleep 30 && kill -0 $pid 2>/dev/null; do
+        while sleep 30 >/dev/null 2>&1 </dev/null && kill -0 $pid 2>/dev/null; do
             say "$what… $(took "$start")"
         done
     ) &
@@ -85,7 +85,7 @@ find_go() {
     done
     [ -n "$GO" ] || die "no Go compiler found in PATH or /usr/local/go; install Go 1.26 or later"
     export GOPATH=$CT_CACHE/go/path GOMODCACHE=$CT_CACHE/go/mod GOCACHE=$CT_CACHE/go/build
-    export GOENV=off GOTOOLCHAIN=local GOWORK=off GOFLAGS=-buildvcs=false
+    export GOTOOLCHAIN=local GOWORK=off GOFLAGS=-buildvcs=false
 }
 
 # find_cargo: sets CARGO to a program that works here. The usual `cargo` may be rustup's proxy,
