@@ -97,8 +97,9 @@ find_cargo() {
     for candidate in "$(command -v cargo || true)" \
         "${RUSTUP_HOME:-$home/.rustup}"/toolchains/*/bin/cargo /usr/bin/cargo; do
         [ -x "$candidate" ] || continue
-        # sparse-registry cargo is 1.70 and later
-        if "$candidate" --version 2>/dev/null | awk '{ split($2, v, "."); exit !(v[2] >= 70) }'; then
+        # The registry's sparse protocol is spoken from 1.70 on.
+        if "$candidate" --version 2>/dev/null |
+            awk '{ split($2, v, "."); ok = v[1] > 1 || v[2] >= 70 } END { exit !ok }'; then
             CARGO=$candidate
             return 0
         fi
