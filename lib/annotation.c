@@ -1,0 +1,424 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "annotation.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#include "annotation_variable.h"
+#include "text.h"
+
+#define SEPARATOR "; "
+#define CONTAINERS_MAX 64
+#define AUDIENCE_MAX 253
+#define ENV_PREFIX "env."
+
+struct reading {
+    struct ct_annotations *a;
+    const char *secret_paths;
+    const char *env_map;
+};
+
+struct row {
+    const char *name; // behind the prefix
+    // Takes one value into r->a. The problem is told with its key.
+    int (*read)(const struct row *row, const char *key, const char *value, struct reading *r,
+                struct ct_err *err);
+    size_t offset; // of the member, where the reader needs one
+    int (*check)(const char *key, const char *value, struct ct_err *err);
+};
+
+static int refuse(struct ct_err *err, const char *key, const char *value, const char *allowed)
+{
+    struct ct_shown shown;
+    return ct_err_set(err, CT_EINVAL, "%s \"%s\": %s", key,
+                      ct_text_show(&shown, value, strlen(value)), allowed);
+}
+
+static int check_address(const char *key, const char *value, struct ct_err *err)
+{
+    int rc = ct_config_check_address(value, err);
+    return rc < 0 ? ct_err_wrap(err, "%s", key) : 0;
+}
+
+static int check_auth_path(const char *key, const char *value, struct ct_err *err)
+{
+    return ct_config_check_path(key, value, sizeof(((struct ct_config *)0)->auth_path), err);
+}
+
+static int check_namespace(const char *key, const char *value, struct ct_err *err)
+{
+    return ct_config_check_path(key, value, sizeof(((struct ct_config *)0)->vault_namespace), err);
+}
+
+// An audience is any text to the API server; an identifier or a URL to everybody else.
+static int check_audience(const char *key, const char *value, struct ct_err *err)
+{
+    size_t len = strlen(value);
+    if (len > 0 && len <= AUDIENCE_MAX && ct_text_consists(value, len, "-._~@+=:/?&%,")) {
+        return 0;
+    }
+    return refuse(err, key, value,
+                  "1 to 253 letters, digits and -._~@+=:/?&%, are allowed");
+}
+
+static int check_object_name(const char *key, const char *value, struct ct_err *err)
+{
+    if (ct_text_is_subdomain(value, strlen(value))) {
+        return 0;
+    }
+    return refuse(err, key, value, "the name of an object is allowed: lower-case letters, digits, "
+                                   "'-' and '.', at most 253");
+}
+
+static int read_string(const struct row *row, const char *key, const char *value,
+                       struct reading *r, struct ct_err *err)
+{
+    int rc = row->check(key, value, err);
+    if (rc < 0) {
+        return rc;
+    }
+    char *copy = strdup(value);
+    if (copy == NULL) {
+        return ct_annotation_no_memory(err);
+    }
+    *(char **)(void *)((char *)r->a + row->offset) = copy;
+    return 0;
+}
+
+static int read_bool(const struct row *row, const char *key, const char *value, struct reading *r,
+                     struct ct_err *err)
+{
+    bool yes = strcmp(value, "true") == 0;
+    if (!yes && strcmp(value, "false") != 0) {
+        return refuse(err, key, value, "\"true\" or \"false\" is allowed");
+    }
+    *(bool *)((char *)r->a + row->offset) = yes;
+    return 0;
+}
+
+static int read_auth(const struct row *row, const char *key, const char *value, struct reading *r,
+                     struct ct_err *err)
+{
+    static const char *const later[] = {"jwt", "approle"};
+    (void)row;
+    for (size_t i = 0; i < CT_ARRAY_LEN(later); i++) {
+        if (strcmp(value, later[i]) == 0) {
+            return refuse(err, key, value,
+                          "this method is not supported by this release; allowed: kubernetes, token");
+        }
+    }
+    int auth = ct_auth_from_name(value);
+    if (auth < 0) {
+        return refuse(err, key, value, "unknown method; allowed: kubernetes, token");
+    }
+    r->a->has_auth = true;
+    r->a->auth = (enum ct_auth)auth;
+    return 0;
+}
+
+// The highest of all wins: an author can only raise it.
+static int read_score(const struct row *row, const char *key, const char *value, struct reading *r,
+                      struct ct_err *err)
+{
+    unsigned long score = 0;
+    (void)row;
+    if (!ct_text_number(value, strlen(value), (unsigned long)ct_score_max(), &score)) {
+        struct ct_shown shown;
+        return ct_err_set(err, CT_EINVAL, "%s \"%s\": a whole number from 0 to %d is allowed", key,
+                          ct_text_show(&shown, value, strlen(value)), ct_score_max());
+    }
+    if ((int)score > r->a->min_score) {
+        r->a->min_score = (int)score;
+    }
+    return 0;
+}
+
+static int refuse_check(struct ct_err *err, const char *key, const char *entry, size_t len)
+{
+    struct ct_shown shown;
+    (void)ct_err_set(err, CT_EINVAL, "%s: \"%s\" is no check; allowed: ", key,
+                     ct_text_show(&shown, entry, len));
+    for (int i = 0; i < CT_CHECK_COUNT; i++) {
+        (void)ct_err_add(err, i == 0 ? "" : ", ", CT_EINVAL, "%s",
+                         ct_check_info((enum ct_check)i)->name);
+    }
+    return -CT_EINVAL;
+}
+
+static int read_require(const struct row *row, const char *key, const char *value,
+                        struct reading *r, struct ct_err *err)
+{
+    const char *entry;
+    size_t len;
+    (void)row;
+    while (ct_text_next(&value, &entry, &len)) {
+        int check = ct_check_from_name(entry, len);
+        if (check < 0) {
+            return refuse_check(err, key, entry, len);
+        }
+        r->a->require |= UINT32_C(1) << check;
+    }
+    return 0;
+}
+
+static bool has_container(const struct ct_annotations *a, const char *name, size_t len)
+{
+    for (size_t i = 0; i < a->n_containers; i++) {
+        if (strlen(a->containers[i]) == len && memcmp(a->containers[i], name, len) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int add_container(struct ct_annotations *a, const char *key, const char *name, size_t len,
+                         struct ct_err *err)
+{
+    struct ct_shown shown;
+    if (!ct_text_is_label(name, len)) {
+        return ct_err_set(err, CT_EINVAL, "%s: \"%s\" is no container's name; allowed: lower-case "
+                          "letters, digits and '-', at most 63", key,
+                          ct_text_show(&shown, name, len));
+    }
+    if (has_container(a, name, len)) {
+        return 0;
+    }
+    if (a->n_containers == CONTAINERS_MAX) {
+        return ct_err_set(err, CT_ETOOBIG, "%s names more than %d containers", key, CONTAINERS_MAX);
+    }
+    char *copy = strndup(name, len);
+    if (copy == NULL) {
+        return ct_annotation_no_memory(err);
+    }
+    a->containers[a->n_containers++] = copy;
+    return 0;
+}
+
+static int read_containers(const struct row *row, const char *key, const char *value,
+                           struct reading *r, struct ct_err *err)
+{
+    const char *entry;
+    size_t len;
+    (void)row;
+    r->a->containers = calloc(CONTAINERS_MAX, sizeof(*r->a->containers));
+    if (r->a->containers == NULL) {
+        return ct_annotation_no_memory(err);
+    }
+    while (ct_text_next(&value, &entry, &len)) {
+        int rc = add_container(r->a, key, entry, len, err);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    return 0;
+}
+
+static int read_secret_paths(const struct row *row, const char *key, const char *value,
+                             struct reading *r, struct ct_err *err)
+{
+    (void)row, (void)key, (void)err;
+    r->secret_paths = value;
+    return 0;
+}
+
+static int read_env_map(const struct row *row, const char *key, const char *value,
+                        struct reading *r, struct ct_err *err)
+{
+    (void)row, (void)key, (void)err;
+    r->env_map = value;
+    return 0;
+}
+
+// Written by the webhook itself; what it means is not the parser's business.
+static int read_nothing(const struct row *row, const char *key, const char *value,
+                        struct reading *r, struct ct_err *err)
+{
+    (void)row, (void)key, (void)value, (void)r, (void)err;
+    return 0;
+}
+
+static const struct row rows[] = {
+    {"inject", read_bool, offsetof(struct ct_annotations, inject), NULL},
+    {"status", read_nothing, 0, NULL},
+    {"vault-address", read_string, offsetof(struct ct_annotations, vault_address), check_address},
+    {"vault-role", read_string, offsetof(struct ct_annotations, vault_role), ct_config_check_role},
+    {"vault-auth-method", read_auth, 0, NULL},
+    {"vault-auth-path", read_string, offsetof(struct ct_annotations, vault_auth_path),
+     check_auth_path},
+    {"vault-namespace", read_string, offsetof(struct ct_annotations, vault_namespace),
+     check_namespace},
+    {"vault-audience", read_string, offsetof(struct ct_annotations, vault_audience),
+     check_audience},
+    {"vault-ca-configmap", read_string, offsetof(struct ct_annotations, vault_ca_configmap),
+     check_object_name},
+    {"vault-token-secret", read_string, offsetof(struct ct_annotations, vault_token_secret),
+     check_object_name},
+    {"vault-skip-verify", read_bool, offsetof(struct ct_annotations, vault_skip_verify), NULL},
+    {"plain-environment", read_bool, offsetof(struct ct_annotations, plain_environment), NULL},
+    {"secret-paths", read_secret_paths, 0, NULL},
+    {"env-map", read_env_map, 0, NULL},
+    {"min-protection-score", read_score, 0, NULL},
+    {"require", read_require, 0, NULL},
+    {"containers", read_containers, 0, NULL},
+};
+
+static const struct row bare_row = {CT_MIN_SCORE_VARIABLE, read_score, 0, NULL};
+
+static const struct row *find_row(const char *key)
+{
+    if (strncmp(key, CT_ANNOTATION_PREFIX, strlen(CT_ANNOTATION_PREFIX)) != 0) {
+        return strcmp(key, bare_row.name) == 0 ? &bare_row : NULL;
+    }
+    for (size_t i = 0; i < CT_ARRAY_LEN(rows); i++) {
+        if (strcmp(key + strlen(CT_ANNOTATION_PREFIX), rows[i].name) == 0) {
+            return &rows[i];
+        }
+    }
+    return NULL;
+}
+
+static int refuse_unknown(struct ct_err *err, const char *key)
+{
+    struct ct_shown shown;
+    (void)ct_err_set(err, CT_EINVAL, "unknown annotation %s; allowed behind " CT_ANNOTATION_PREFIX
+                     " are " ENV_PREFIX "NAME", ct_text_show(&shown, key, strlen(key)));
+    for (size_t i = 0; i < CT_ARRAY_LEN(rows); i++) {
+        (void)ct_err_add(err, ", ", CT_EINVAL, "%s", rows[i].name);
+    }
+    return -CT_EINVAL;
+}
+
+static int read_value(const char *key, const json_t *value, const char **ret, struct ct_err *err)
+{
+    struct ct_shown shown;
+    const char *s = json_string_value(value);
+    const char *name = ct_text_show(&shown, key, strlen(key));
+    if (s == NULL || strlen(s) != json_string_length(value)) {
+        return ct_err_set(err, CT_EINVAL, "%s must be a string without NUL", name);
+    }
+    if (json_string_length(value) > CT_ANNOTATION_VALUE_MAX) {
+        return ct_err_set(err, CT_ETOOBIG, "%s is longer than %d bytes", name, CT_ANNOTATION_VALUE_MAX);
+    }
+    *ret = s;
+    return 0;
+}
+
+static int read_one(const char *key, const json_t *value, struct reading *r, struct ct_err *err)
+{
+    const struct row *row = find_row(key);
+    bool ours = strncmp(key, CT_ANNOTATION_PREFIX, strlen(CT_ANNOTATION_PREFIX)) == 0;
+    if (row == NULL && !ours) {
+        return 0;
+    }
+    const char *name = key + (ours ? strlen(CT_ANNOTATION_PREFIX) : 0);
+    bool variable = row == NULL && strncmp(name, ENV_PREFIX, strlen(ENV_PREFIX)) == 0;
+    if (row == NULL && !variable) {
+        return refuse_unknown(err, key);
+    }
+    const char *text = NULL;
+    int rc = read_value(key, value, &text, err);
+    if (rc < 0) {
+        return rc;
+    }
+    if (!variable) {
+        return row->read(row, key, text, r, err);
+    }
+    struct ct_shown shown;
+    name += strlen(ENV_PREFIX);
+    return ct_annotation_add_variable(r->a, ct_text_show(&shown, key, strlen(key)),
+                        (struct ct_slice){name, strlen(name)}, (struct ct_slice){text, strlen(text)}, err);
+}
+
+// True when it is no use to go on.
+static bool add_problem(struct ct_err *all, const struct ct_err *one)
+{
+    if (one->code == CT_ENOMEM) {
+        *all = *one;
+        return true;
+    }
+    (void)ct_err_add(all, SEPARATOR, (enum ct_code)one->code, "%s", one->msg);
+    return false;
+}
+
+static void check_together(const struct ct_annotations *a, struct ct_err *all)
+{
+    bool token = a->has_auth && a->auth == CT_AUTH_TOKEN;
+    if (token && a->vault_token_secret == NULL) {
+        (void)ct_err_add(all, SEPARATOR, CT_EINVAL, CT_ANNOTATION_KEY("vault-auth-method") " \"token\" needs "
+                         CT_ANNOTATION_KEY("vault-token-secret") ", the name of a Secret with the key token");
+    }
+    if (!token && a->vault_token_secret != NULL) {
+        (void)ct_err_add(all, SEPARATOR, CT_EINVAL, CT_ANNOTATION_KEY("vault-token-secret") " \"%.63s\" needs "
+                         CT_ANNOTATION_KEY("vault-auth-method") " \"token\"", a->vault_token_secret);
+    }
+}
+
+int ct_annotations_opted_in(const json_t *annotations, struct ct_err *err)
+{
+    const json_t *value = json_object_get(annotations, CT_ANNOTATION_INJECT);
+    if (value == NULL) {
+        return 0;
+    }
+    const char *s = NULL;
+    int rc = read_value(CT_ANNOTATION_INJECT, value, &s, err);
+    if (rc < 0) {
+        return rc;
+    }
+    if (strcmp(s, "true") == 0) {
+        return 1;
+    }
+    if (strcmp(s, "false") == 0) {
+        return 0;
+    }
+    return refuse(err, CT_ANNOTATION_INJECT, s, "\"true\" or \"false\" is allowed");
+}
+
+int ct_annotations_parse(const json_t *annotations, struct ct_annotations *ret, struct ct_err *err)
+{
+    *ret = (struct ct_annotations){0};
+    if (annotations == NULL || json_is_null(annotations)) {
+        return 0;
+    }
+    if (!json_is_object(annotations)) {
+        return ct_err_set(err, CT_EINVAL, "annotations must be an object");
+    }
+    struct reading r = {.a = ret};
+    struct ct_err all = {0};
+    const char *key;
+    json_t *value;
+    // The macro wants a mutable object and changes nothing.
+    json_object_foreach((json_t *)(uintptr_t)annotations, key, value) {
+        struct ct_err found = {0};
+        if (read_one(key, value, &r, &found) < 0 && add_problem(&all, &found)) {
+            break;
+        }
+    }
+    struct ct_err one = {0};
+    if (all.code != CT_ENOMEM &&
+        ct_annotation_read_map(r.secret_paths, r.env_map, ret, &one) < 0) {
+        (void)add_problem(&all, &one);
+    }
+    if (all.code != CT_ENOMEM) {
+        check_together(ret, &all);
+    }
+    return all.code == CT_OK ? 0 : ct_err_set(err, (enum ct_code)all.code, "%s", all.msg);
+}
+
+void ct_annotations_done(struct ct_annotations *a)
+{
+    char *strings[] = {a->vault_address,  a->vault_role,         a->vault_auth_path,
+                       a->vault_namespace, a->vault_audience,    a->vault_ca_configmap,
+                       a->vault_token_secret};
+    for (size_t i = 0; i < CT_ARRAY_LEN(strings); i++) {
+        free(strings[i]);
+    }
+    for (size_t i = 0; i < a->n_containers; i++) {
+        free(a->containers[i]);
+    }
+    free(a->containers);
+    for (size_t i = 0; i < a->n_variables; i++) {
+        free(a->variables[i].name);
+    }
+    free(a->variables);
+    *a = (struct ct_annotations){0};
+}
