@@ -38,8 +38,10 @@ def product(name):
 
 
 def testenv():
-    """The folder with etcd, kube-apiserver, kube-controller-manager, kubectl and vault; built if
-    it must be."""
+    """The folder with etcd, kube-apiserver, kube-controller-manager, kubectl and vault:
+    CT_TESTENV_BIN, or else what tools/build-testenv builds if it must."""
+    if os.environ.get("CT_TESTENV_BIN"):
+        return pathlib.Path(os.environ["CT_TESTENV_BIN"])
     tool = ROOT / "tools" / "build-testenv"
     subprocess.run([tool], check=True)
     found = subprocess.run([tool, "--print"], check=True, stdout=subprocess.PIPE, text=True)

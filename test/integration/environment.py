@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all tests share: one control plane, Vaults in every state, one webhook, some nodes."""
+
+import contextlib
+import hashlib
+import os
+import pathlib
+import secrets
+import shutil
+
+import process
+from certs import Authority
+from control_plane import ControlPlane
+from vault import RealVault
+from webhook import Webhook
+
+NODE_PREFIX = "cloudtaser.node-restriction.kubernetes.io/"
+AGENT_LABELS = {f"{NODE_PREFIX}protection-points": "35", f"{NODE_PREFIX}memfd-secret": "true",
+                f"{NODE_PREFIX}enforcement": "lsm", f"{NODE_PREFIX}kernel": "6.12"}
+IMAGE = "registry.example.com/cloudtaser/injector@sha256:" + "5" * 64
+# The namespace whose pods Vault's role lets in.
+APPS = "apps"
+RETRY_BUDGET = 2.0
+
+_current = None
+
+
+def current():
+    """The environment of this run."""
+    return _current
+
+
+def missing():
+    """Why the tests cannot run here, or None."""
+    for tool in ("runc", "openssl"):
+        if shutil.which(tool) is None:
+            return f"{tool} is not installed (tools/setup does it)"
+    if os.geteuid() != 0:
+        return "only root can run containers and read another process's memory"
+    return None
+
+
+def digest(text):
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def open_environment():
+    global _current
+    with contextlib.ExitStack() as stack:
+        _current = Environment(stack)
+        try:
+            yield _current
+        finally:
+            _current = None
+
+
+class Environment:
+    def __init__(self, stack):
+        self.base = process.build_dir() / "integration"
+        self.logs, self.work = self.base / "logs", self.base / "work"
+        for folder in (self.logs, self.work):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True, mode=0o700)
+        self.services = []
+        self.jwts = []
+        binaries = process.testenv()
+        self.app = process.build_dir() / "test" / "integration" / "integration-app"
+        for name in ("cloudtaser-webhook", "cloudtaser-wrapper", "cloudtaser-injector"):
+            process.product(name)
+        self.vault_ca = Authority(self.work, "vault-ca")
+        self.other_ca = Authority(self.work, "other-ca")
+        self.webhook_ca = Authority(self.work, "webhook-ca")
+        self.cluster = ControlPlane(binaries, self.work, self.logs)
+        stack.callback(self.cluster.close)
+        self.services += self.cluster.services
+        self._start_vaults(binaries, stack)
+        self._add_nodes()
+        self._start_webhook(stack)
+        self._fill_cluster()
+
+    def _start_vaults(self, binaries, stack):
+        self.vault = RealVault(binaries, self.vault_ca, self.logs)
+        stack.callback(self.vault.close)
+        self.sealed = RealVault(binaries, self.vault_ca, self.logs, "vault-sealed")
+        stack.callback(self.sealed.close)
+        # Values that cannot be anywhere by chance, so that any copy found is a leak.
+        self.values = {name: f"ct-{name}-{secrets.token_hex(16)}"
+                       for name in ("username", "password", "old-password", "api-key")}
+        for vault in (self.vault, self.sealed):
+            self._fill_vault(vault)
+        self.vault_token = self.vault.token(["app"])
+        self.sealed.seal()
+        self.stopped_url = f"https://127.0.0.1:{process.free_port()}"
+        self.services += [self.vault.service, self.sealed.service]
+
+    def _fill_vault(self, vault):
+        vault.mount_kv2()
+        vault.mount_kv1("kv1")
+        vault.put("secret/data/db", {"username": self.values["username"],
+                                     "password": self.values["old-password"]})
+        vault.put("secret/data/db", {"username": self.values["username"],
+                                     "password": self.values["password"]})
+        vault.put("secret/data/api", {"key": self.values["api-key"], "port": 5432,
+                                      "nul": "a\0b"})
+        vault.put("secret/data/forbidden", {"key": "nobody may read this"})
+        vault.put("kv1/db", {"password": "of version 1"})
+        vault.enable_kubernetes(self.cluster)
+        read = ["read"]
+        vault.policy("app", {"secret/data/db": read, "secret/data/api": read,
+                             "secret/data/gone": read, "kv1/db": read})
+        vault.role("app", ["default"], [APPS, "restricted"], ["app"])
+        vault.role("audience", ["default"], [APPS], ["app"], audience="vault.example.com")
+        vault.role("elsewhere", ["default"], ["another-namespace"], ["app"])
+
+    def _add_nodes(self):
+        self.nodes_file = self.work / "nodes.json"
+        add = self.cluster.add_node
+        add("modern", "6.12.41-cloud-amd64", {"pool": "modern"})
+        add("old", "5.10.0-32-amd64", {"pool": "old"})
+        add("agent", "6.1.0-37-amd64", {"pool": "agent", **AGENT_LABELS})
+        add("flip", "6.12.41-cloud-amd64", {"pool": "flip"})
+        add("tainted", "6.12.41-cloud-amd64", {"pool": "tainted", **AGENT_LABELS},
+            [{"key": "dedicated", "value": "db", "effect": "NoSchedule"}])
+        self.cluster.write_nodes(self.nodes_file)
+
+    def _start_webhook(self, stack):
+        self.webhook = Webhook(self.webhook_ca, self.nodes_file, self.logs, [
+            "--injector-image", IMAGE, "--vault-address", self.vault.url,
+            "--vault-allow", self.vault.url, "--vault-allow", self.sealed.url,
+            "--vault-allow", self.stopped_url, "--allow-ca-configmap",
+            "--vault-retry-budget", f"{int(RETRY_BUDGET * 1000)}ms", "--vault-role", "app",
+            "--log-format", "json"])
+        stack.callback(self.webhook.close)
+        self.services.append(self.webhook.service)
+        self.webhook.register(self.cluster)
+
+    def _fill_cluster(self):
+        cluster = self.cluster
+        cluster.namespace(APPS)
+        cluster.namespace("restricted", {"pod-security.kubernetes.io/enforce": "restricted"})
+        for namespace in (APPS, "restricted"):
+            for name, authority in (("vault-ca", self.vault_ca), ("other-ca", self.other_ca)):
+                cluster.create({"apiVersion": "v1", "kind": "ConfigMap",
+                                "metadata": {"name": name},
+                                "data": {"ca.crt": authority.pem()}}, namespace)
+            cluster.create({"apiVersion": "v1", "kind": "Secret",
+                            "metadata": {"name": "vault-token"},
+                            "stringData": {"token": self.vault_token}}, namespace)
+
+    def suspects(self, text):
+        """The services whose logs may explain a failure with this text."""
+        dead = [s for s in self.services if s.process.poll() is not None]
+        named = [s for s in self.services
+                 if s.name in ("webhook", "vault") and (s.name in text or "denied" in text)]
+        return dead or named
+
+    def everything_logged(self):
+        """(name, bytes) of every log of this run so far, the control plane's too."""
+        return [(path.name, path.read_bytes()) for path in sorted(self.logs.iterdir())]

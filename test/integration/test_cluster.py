@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The webhook among everything else that a cluster does with a pod."""
+
+import json
+
+from environment import APPS
+from pods import PREFIX, REFERENCE, TestCase, container, pod, unique
+from process import wait_until
+from second_webhook import ANNOTATION, SIDECAR, SecondWebhook
+
+RESTRICTED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]},
+              "runAsNonRoot": True, "runAsUser": 1000, "readOnlyRootFilesystem": True,
+              "seccompProfile": {"type": "RuntimeDefault"}}
+AMOUNT = {"cpu": "200m", "memory": "64Mi"}
+
+
+def sized(requests=None, limits=None):
+    return [container(env={"PGPASSWORD": REFERENCE},
+                      resources={"requests": requests or AMOUNT, "limits": limits or AMOUNT})]
+
+
+def deployment(template, replicas=1):
+    name = unique("deployment")
+    labels = {"app": name}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
+            "spec": {"replicas": replicas, "selector": {"matchLabels": labels},
+                     "template": {"metadata": {**template["metadata"], "labels": labels},
+                                  "spec": template["spec"]}}}
+
+
+class Cluster(TestCase):
+    def pods_of(self, name):
+        answer = self.cluster.api(
+            "GET", f"/api/v1/namespaces/{APPS}/pods?labelSelector=app%3D{name}")
+        return answer["items"]
+
+    def test_a_deployments_pods_are_injected(self):
+        template = pod()
+        del template["metadata"]["name"]
+        made = self.cluster.create(deployment(template, replicas=2), APPS)
+        name = made["metadata"]["name"]
+        found = wait_until(lambda: (lambda p: p if len(p) == 2 else None)(self.pods_of(name)),
+                           "two pods of the Deployment", 30)
+        for stored in found:
+            self.assertTrue(stored["metadata"]["generateName"].startswith(name))
+            self.assert_injected(stored, template)
+        # The template itself is what its author wrote.
+        self.assertEqual(made["spec"]["template"]["spec"]["containers"][0]["command"],
+                         template["spec"]["containers"][0]["command"])
+        self.cluster.kubectl("delete", "deployment", "-n", APPS, name, "--wait=false")
+
+    def test_a_replica_sets_event_carries_the_reason(self):
+        template = pod({"min-protection-score": "70"}, nodeSelector={"pool": "old"})
+        del template["metadata"]["name"]
+        made = self.cluster.create(deployment(template), APPS)
+        name = made["metadata"]["name"]
+
+        def event():
+            answer = self.cluster.api(
+                "GET", f"/api/v1/namespaces/{APPS}/events?fieldSelector=reason%3DFailedCreate")
+            told = [e["message"] for e in answer["items"]
+                    if e["involvedObject"]["name"].startswith(name)]
+            return told[0] if told else None
+        message = wait_until(event, "a FailedCreate event", 30)
+        self.assertIn('admission webhook "pods.cloudtaser.io" denied the request: ', message)
+        self.assertIn("70", message)
+        self.assertIn("kernel 5.10", message)
+        self.assertEqual(self.pods_of(name), [])
+        self.cluster.kubectl("delete", "deployment", "-n", APPS, name, "--wait=false")
+
+    def test_pod_security_restricted(self):
+        loose = pod()
+        done = self.cluster.kubectl("create", "-n", "restricted", "-f", "-", stdin=loose,
+                                    check=False)
+        self.assertIn("violates PodSecurity", done.stderr, "the control: the policy is in force")
+        self.assertNotIn("cloudtaser-injector", done.stderr, "the injector is not to blame")
+        strict = pod(containers=[container(env={"PGPASSWORD": REFERENCE},
+                                           securityContext=RESTRICTED)])
+        self.assert_injected(self.admit(strict, "restricted"), strict)
+
+    def test_quota_and_limit_range(self):
+        namespace = self.cluster.namespace(unique("limited"))
+        self.cluster.create({
+            "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "all"},
+            "spec": {"hard": {"requests.cpu": "2", "requests.memory": "1Gi", "limits.cpu": "2",
+                              "limits.memory": "1Gi", "pods": "2"}}}, namespace)
+        self.cluster.create({
+            "apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "all"},
+            "spec": {"limits": [{"type": "Container", "min": {"cpu": "50m", "memory": "16Mi"},
+                                 "max": {"cpu": "1", "memory": "512Mi"},
+                                 "maxLimitRequestRatio": {"cpu": "1", "memory": "1"}}]}},
+            namespace)
+        path = f"/api/v1/namespaces/{namespace}/resourcequotas/all"
+        wait_until(lambda: self.cluster.api("GET", path)["status"].get("hard"),
+                   "the quota to be in force", 30)
+        done = self.cluster.kubectl("create", "-n", namespace, "-f", "-", check=False,
+                                    stdin=pod(containers=sized(limits={"cpu": "300m",
+                                                                       "memory": "64Mi"})))
+        self.assertIn("ratio", done.stderr, "the control: the limits are in force")
+        original = pod(containers=sized())
+        stored = self.cluster.create(original, namespace)
+        self.assert_injected(stored, original)
+        # An init container counts with the highest, not with the sum: no more is used than asked for.
+        used = wait_until(lambda: (lambda s: s if s["used"]["pods"] == "1" else None)(
+            self.cluster.api("GET", path)["status"]), "the quota to count the pod", 30)["used"]
+        self.assertEqual((used["requests.cpu"], used["limits.memory"]), ("200m", "64Mi"))
+
+    def test_quality_of_service_is_kept(self):
+        for expected, resources in (("Guaranteed", (AMOUNT, AMOUNT)),
+                                    ("Burstable", ({"cpu": "100m", "memory": "32Mi"}, AMOUNT))):
+            original = pod(containers=sized(*resources))
+            stored = self.admit(original)
+            self.assert_injected(stored, original)
+            self.assertEqual(stored["status"]["qosClass"], expected)
+
+    def test_a_sidecar_that_another_webhook_adds_later(self):
+        later = SecondWebhook(self.cluster, self.env.webhook_ca, "later-mesh")
+        self.addCleanup(later.close)
+        before = self.env.webhook.reviews()
+        original = pod({ANNOTATION: "later-mesh"})
+        stored = self.admit(original)
+        self.assertEqual(later.added, 1)
+        self.assertEqual(self.env.webhook.reviews(), before + 2, "no second look was taken")
+        original["spec"]["containers"].append(SIDECAR)
+        self.assert_injected(stored, original)
+
+    def test_a_sidecar_with_a_reference_that_another_webhook_adds_later(self):
+        secret = [{"name": "PGPASSWORD", "value": REFERENCE}]
+        later = SecondWebhook(self.cluster, self.env.webhook_ca, "later-secret", secret)
+        self.addCleanup(later.close)
+        original = pod({ANNOTATION: "later-secret"})
+        stored = self.admit(original)
+        sidecar = {**SIDECAR, "env": SIDECAR["env"] + secret}
+        original["spec"]["containers"].append(sidecar)
+        self.assert_injected(stored, original, wrapped=("app", "mesh-proxy"))
+
+    def test_a_sidecar_that_came_first_is_wrapped_when_named(self):
+        first = SecondWebhook(self.cluster, self.env.webhook_ca, "before-mesh")
+        self.addCleanup(first.close)
+        original = pod({ANNOTATION: "before-mesh"})
+        stored = self.admit(original)
+        original["spec"]["containers"].append(SIDECAR)
+        self.assert_injected(stored, original)
+        named = pod({ANNOTATION: "before-mesh", "containers": "app,mesh-proxy"})
+        stored = self.admit(named)
+        named["spec"]["containers"].append(SIDECAR)
+        self.assert_injected(stored, named, wrapped=("app", "mesh-proxy"))
+
+    def test_later_changes_are_left_alone(self):
+        original = pod()
+        name = original["metadata"]["name"]
+        spec = self.admit(original)["spec"]
+        before = self.env.webhook.reviews()
+        self.cluster.kubectl("label", "pod", "-n", APPS, name, "colour=blue")
+        self.cluster.kubectl("patch", "pod", "-n", APPS, name, "--type=merge", "-p",
+                             json.dumps({"metadata": {"labels": {"colour": "green"}}}))
+        self.cluster.kubectl("apply", "--server-side", "--field-manager=test", "-n", APPS, "-f",
+                             "-", stdin={"apiVersion": "v1", "kind": "Pod",
+                                         "metadata": {"name": name, "labels": {"a": "b"}}})
+        stored = self.cluster.get_pod(APPS, name)
+        self.assertEqual(stored["metadata"]["labels"], {"colour": "green", "a": "b"})
+        self.assertEqual(stored["spec"], spec)
+        self.assertEqual(self.env.webhook.reviews(), before)
+
+    def test_server_side_apply_creates_an_injected_pod(self):
+        original = pod()
+        self.cluster.kubectl("apply", "--server-side", "-n", APPS, "-f", "-", stdin=original)
+        stored = self.cluster.get_pod(APPS, original["metadata"]["name"])
+        self.assert_injected(stored, original)
+
+    def test_a_stored_pod_created_anew_has_the_same_shape(self):
+        original = pod()
+        stored = self.admit(original)
+        again = {"apiVersion": "v1", "kind": "Pod", "spec": stored["spec"],
+                 "metadata": {"name": unique("again"),
+                              "annotations": stored["metadata"]["annotations"]}}
+        twin = self.admit(again)
+        self.assert_injected(twin, original)
+        self.assertEqual(self.settings(twin)["pod"], again["metadata"]["name"])
+        # With a word changed by hand it is not taken for ours.
+        for number, one in enumerate(again["spec"]["initContainers"]):
+            if one["name"] == "cloudtaser-injector":
+                again["spec"]["initContainers"][number]["image"] = "evil.example.com/x:1"
+        again["metadata"]["name"] = unique("forged")
+        self.refused(again, "cloudtaser-injector")
+
+    def test_annotations_added_later_do_not_inject(self):
+        stored = self.admit(pod(inject=False))
+        name = stored["metadata"]["name"]
+        self.cluster.kubectl("annotate", "pod", "-n", APPS, name, PREFIX + "inject=true")
+        self.assertEqual(self.cluster.get_pod(APPS, name)["spec"], stored["spec"])

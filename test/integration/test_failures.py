@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When Vault says no, or nothing: exit code, sentence, and never a secret in any log."""
+
+import time
+
+from containers import PREFIX, RunTestCase, one_pod
+from environment import RETRY_BUDGET
+from pods import REFERENCE
+
+
+class Failures(RunTestCase):
+    def fails(self, code, texts, annotations=None, reference=REFERENCE):
+        """The wrapper must end with `code`, and its last words hold each text; the app never ran."""
+        start = time.monotonic()
+        ended, log, message = self.run_to_end(one_pod(
+            {"X": reference}, ["/app", "X"], annotations))
+        self.took = time.monotonic() - start
+        self.assertEqual(ended, code, log)
+        self.assertNotIn("sha256", log, "the app ran")
+        self.assertNotIn("ready", log, "the app ran")
+        for text in texts:
+            self.assertIn(text, message)
+        self.assertIn(PREFIX, log)
+        self.assertIn(message.strip(), log)
+        return message
+
+    def refuses_secret(self, reference, *texts):
+        return self.fails(102, [reference.split("#")[0].removeprefix("vault:"), *texts],
+                          reference=reference)
+
+    def test_sealed(self):
+        self.fails(103, [self.env.sealed.url, "sealed"], {"vault-address": self.env.sealed.url})
+        self.assertGreater(self.took, RETRY_BUDGET / 2, "it gave up without another try")
+        self.assertLess(self.took, RETRY_BUDGET + 5)
+
+    def test_sealed_for_a_moment_only(self):
+        # It is unsealed while the wrapper tries again: the app starts as if nothing had been.
+        sealed = self.env.sealed
+        with self.running(one_pod({"X": REFERENCE}, ["/app", "X"],
+                                  {"vault-address": sealed.url})) as run:
+            run.containers["app"].wait_log("sealed")
+            sealed.unseal()
+            try:
+                self.assertEqual(run.wait(30), {"app": 0}, run.containers["app"].log())
+            finally:
+                sealed.seal()
+            self.assert_values(run.containers["app"].log(), X=self.env.values["password"])
+
+    def test_stopped(self):
+        self.fails(103, [self.env.stopped_url], {"vault-address": self.env.stopped_url})
+        self.assertGreater(self.took, RETRY_BUDGET / 2, "it gave up without another try")
+        self.assertLess(self.took, RETRY_BUDGET + 5)
+
+    def test_wrong_certificate_authority(self):
+        self.fails(103, [self.env.vault.url, "certificate"], {"vault-ca-configmap": "other-ca"})
+        self.assertLess(self.took, RETRY_BUDGET, "a wrong certificate does not mend by trying again")
+
+    def test_no_certificate_authority(self):
+        self.fails(103, [self.env.vault.url], {"vault-ca-configmap": None})
+
+    def test_unknown_role(self):
+        self.fails(101, ["nobody", "kubernetes"], {"vault-role": "nobody"})
+
+    def test_a_role_of_another_namespace(self):
+        self.fails(101, ["elsewhere"], {"vault-role": "elsewhere"})
+
+    def test_wrong_audience(self):
+        self.fails(101, ["audience"], {"vault-role": "audience"})
+        self.fails(101, ["audience"], {"vault-role": "audience",
+                                       "vault-audience": "somebody.else"})
+
+    def test_unknown_login_mount(self):
+        self.fails(101, ["auth/nowhere"], {"vault-auth-path": "nowhere"})
+
+    def test_denied_path(self):
+        self.refuses_secret("vault:secret/data/forbidden#key", "403")
+
+    def test_missing_path(self):
+        self.refuses_secret("vault:secret/data/gone#key", "404")
+
+    def test_missing_key(self):
+        self.refuses_secret("vault:secret/data/db#passwort", "passwort")
+
+    def test_missing_version(self):
+        self.refuses_secret("vault:secret/data/db#password#99", "99")
+
+    def test_a_value_that_is_no_string(self):
+        self.refuses_secret("vault:secret/data/api#port", "port", "string")
+
+    def test_a_value_with_a_nul(self):
+        self.refuses_secret("vault:secret/data/api#nul", "nul")
+
+    def test_not_kv_version_2(self):
+        self.refuses_secret("vault:kv1/db#password", "KV")
