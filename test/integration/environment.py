@@ -132,7 +132,6 @@ class Environment:
             "--vault-retry-budget", f"{int(RETRY_BUDGET * 1000)}ms", "--vault-role", "app",
             "--log-format", "json"])
         stack.callback(self.webhook.close)
-        self.services.append(self.webhook.service)
         self.webhook.register(self.cluster)
 
     def _fill_cluster(self):
@@ -150,9 +149,11 @@ class Environment:
 
     def suspects(self, text):
         """The services whose logs may explain a failure with this text."""
-        dead = [s for s in self.services if s.process.poll() is not None]
-        named = [s for s in self.services
-                 if s.name in ("webhook", "vault") and (s.name in text or "denied" in text)]
+        services = [*self.services, self.webhook.service]
+        dead = [s for s in services if s.process.poll() is not None]
+        named = [s for s in services
+                 if s.name.startswith(("webhook", "vault"))
+                 and (s.name in text or "denied" in text)]
         return dead or named
 
     def everything_logged(self):

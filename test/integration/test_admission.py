@@ -77,6 +77,19 @@ class Admission(TestCase):
         self.assert_injected(stored, original, token_secret="vault-token")
         self.assertEqual(self.settings(stored)["auth"], "token")
 
+    def test_settings_for_the_wrapper(self):
+        stored = self.admit(pod({"vault-namespace": "team/one", "vault-auth-path": "clusters/blue",
+                                 "vault-role": "elsewhere", "min-protection-score": "40",
+                                 "require": "mlock", "vault-address": self.env.sealed.url}))
+        settings = self.settings(stored)
+        self.assertEqual(settings["namespace"], "team/one")
+        self.assertEqual(settings["auth-path"], "clusters/blue")
+        self.assertEqual(settings["role"], "elsewhere")
+        self.assertEqual(settings["address"], self.env.sealed.url)
+        self.assertEqual(settings["min-score"], 40)
+        self.assertEqual(settings["require"], ["mlock"])
+        self.assertEqual(settings["retry-budget-ms"], 2000)
+
     def test_what_the_author_wrote_survives(self):
         original = pod(
             containers=[container(

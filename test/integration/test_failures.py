@@ -59,10 +59,10 @@ class Failures(RunTestCase):
         self.fails(103, [self.env.vault.url], {"vault-ca-configmap": None})
 
     def test_unknown_role(self):
-        self.fails(101, ["nobody", "kubernetes"], {"vault-role": "nobody"})
+        self.fails(101, ["login at auth/kubernetes as role nobody", self.env.vault.url], {"vault-role": "nobody"})
 
     def test_a_role_of_another_namespace(self):
-        self.fails(101, ["elsewhere"], {"vault-role": "elsewhere"})
+        self.fails(101, ["as role elsewhere", "403"], {"vault-role": "elsewhere"})
 
     def test_wrong_audience(self):
         self.fails(101, ["audience"], {"vault-role": "audience"})
@@ -70,25 +70,25 @@ class Failures(RunTestCase):
                                        "vault-audience": "somebody.else"})
 
     def test_unknown_login_mount(self):
-        self.fails(101, ["auth/nowhere"], {"vault-auth-path": "nowhere"})
+        self.fails(101, ["login at auth/nowhere"], {"vault-auth-path": "nowhere"})
 
     def test_denied_path(self):
         self.refuses_secret("vault:secret/data/forbidden#key", "403")
 
     def test_missing_path(self):
-        self.refuses_secret("vault:secret/data/gone#key", "404")
+        self.refuses_secret("vault:secret/data/gone#key", "Vault has no secret secret/data/gone")
 
     def test_missing_key(self):
-        self.refuses_secret("vault:secret/data/db#passwort", "passwort")
+        self.refuses_secret("vault:secret/data/db#passwort", "has no key passwort")
 
     def test_missing_version(self):
-        self.refuses_secret("vault:secret/data/db#password#99", "99")
+        self.refuses_secret("vault:secret/data/db#password#99", "Vault has no version 99 of secret")
 
     def test_a_value_that_is_no_string(self):
-        self.refuses_secret("vault:secret/data/api#port", "port", "string")
+        self.refuses_secret("vault:secret/data/api#port", "the value of key port is a number")
 
     def test_a_value_with_a_nul(self):
-        self.refuses_secret("vault:secret/data/api#nul", "nul")
+        self.refuses_secret("vault:secret/data/api#nul", "key nul holds a NUL")
 
     def test_not_kv_version_2(self):
-        self.refuses_secret("vault:kv1/db#password", "KV")
+        self.refuses_secret("vault:kv1/db#password", "not a KV version 2 answer")

@@ -22,25 +22,50 @@ class Webhook:
         self._tls = ssl.create_default_context(cafile=str(authority.certificate))
         self.port = free_port()
         self.url = f"https://127.0.0.1:{self.port}"
-        self.service = Service(
-            name, [product("cloudtaser-webhook"), "--listen", f"127.0.0.1:{self.port}",
-                   "--tls-cert", self.certificate, "--tls-key", self.key,
-                   "--nodes-file", nodes_file, *options], log_dir)
+        self._name, self._log_dir = name, log_dir
+        self._argv = [product("cloudtaser-webhook"), "--listen", f"127.0.0.1:{self.port}",
+                      "--tls-cert", self.certificate, "--tls-key", self.key,
+                      "--nodes-file", nodes_file, *options]
+        self._starts = 0
+        self.service = None
+        self.start()
+
+    def start(self, *more):
+        """Starts it (again), with more options if need be; each start has a log of its own."""
+        self._starts += 1
+        name = self._name if self._starts == 1 else f"{self._name}-{self._starts}"
+        self.service = Service(name, [*self._argv, *more], self._log_dir)
         try:
             self.service.wait_for(self._ready, f"{name} to be ready", 20)
         except BaseException:
             self.close()
             raise
 
+    def connect(self):
+        """A connection of one's own; close() it."""
+        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=10, context=self._tls)
+
+    def peer_certificate(self):
+        """The certificate that a new connection is shown, as DER."""
+        connection = self.connect()
+        connection.connect()
+        try:
+            return connection.sock.getpeercert(binary_form=True)
+        finally:
+            connection.close()
+
     def close(self, sig=signal.SIGTERM):
         return self.service.end(sig)
 
     def get(self, path):
         """(status, text)"""
-        connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=10,
-                                                 context=self._tls)
+        return self.send("GET", path)
+
+    def send(self, method, path, body=None, headers=None):
+        """Any request; (status, text)."""
+        connection = self.connect()
         try:
-            connection.request("GET", path)
+            connection.request(method, path, body, headers or {})
             answer = connection.getresponse()
             return answer.status, answer.read().decode()
         finally:
