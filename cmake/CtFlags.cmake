@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# How all of the project's own C is compiled: the interface target ct_flags. Nothing is set globally.
+# How all of the project's own C is compiled; nothing is set globally. Two interface targets: ct_base
+# has language, warnings and hardening, ct_flags adds how this build is linked and instrumented.
 
 if(NOT CMAKE_BUILD_TYPE)
     set(CMAKE_BUILD_TYPE RelWithDebInfo CACHE STRING "" FORCE)
@@ -14,11 +15,11 @@ set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 configure_file("${CMAKE_SOURCE_DIR}/cmake/ct_version.h.in"
                "${CMAKE_BINARY_DIR}/generated/ct_version.h" @ONLY)
 
-add_library(ct_flags INTERFACE)
-target_include_directories(ct_flags INTERFACE "${CMAKE_BINARY_DIR}/generated")
-target_compile_options(ct_flags INTERFACE "SHELL:-iquote ${CMAKE_SOURCE_DIR}")
-target_compile_definitions(ct_flags INTERFACE _GNU_SOURCE)
-target_compile_options(ct_flags INTERFACE
+add_library(ct_base INTERFACE)
+target_include_directories(ct_base INTERFACE "${CMAKE_BINARY_DIR}/generated")
+target_compile_options(ct_base INTERFACE "SHELL:-iquote ${CMAKE_SOURCE_DIR}")
+target_compile_definitions(ct_base INTERFACE _GNU_SOURCE)
+target_compile_options(ct_base INTERFACE
     -Wall -Wextra -Werror
     -Wshadow -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wmissing-declarations
     -Wold-style-definition -Wredundant-decls -Wundef -Wpointer-arith -Wwrite-strings -Wvla
@@ -26,12 +27,14 @@ target_compile_options(ct_flags INTERFACE
     -fno-common -fno-strict-aliasing -fno-delete-null-pointer-checks
     -fstack-protector-strong -fcf-protection)
 if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
-    target_compile_options(ct_flags INTERFACE
+    target_compile_options(ct_base INTERFACE
         -Wlogical-op -Wduplicated-cond -Wduplicated-branches -Wjump-misses-init
         -Walloc-zero -Wtrampolines -fstack-clash-protection)
 endif()
-target_link_options(ct_flags INTERFACE -Wl,-z,relro,-z,now,-z,noexecstack)
+target_link_options(ct_base INTERFACE -Wl,-z,relro,-z,now,-z,noexecstack)
 
+add_library(ct_flags INTERFACE)
+target_link_libraries(ct_flags INTERFACE ct_base)
 if(CT_SANITIZE)
     target_compile_options(ct_flags INTERFACE
         -fsanitize=${CT_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all -g)

@@ -21,6 +21,17 @@ function(ct_program name)
     target_link_libraries(${name} PRIVATE ct_flags ${arg_LIBS})
 endfunction()
 
+# ct_static_program(NAME SOURCES…)
+# A helper of the tests that has to run where there is no library: linked statically with glibc, and
+# without the sanitizers, which cannot be.
+function(ct_static_program name)
+    cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES")
+    ct_check_arguments(${name})
+    add_executable(${name} ${arg_SOURCES})
+    target_link_libraries(${name} PRIVATE ct_base)
+    target_link_options(${name} PRIVATE -static -no-pie)
+endfunction()
+
 # ct_unit_test(NAME SOURCES… [LIBS…] [WRAP symbol…] [TIMEOUT seconds])
 # A cmocka program, run by ctest with the label `unit` in the source tree's root. WRAP makes the
 # linker hand calls of SYMBOL to __wrap_SYMBOL of the test. Exit status 77 is a skip.
@@ -54,6 +65,11 @@ function(ct_test name)
         ENVIRONMENT "CT_BUILD_DIR=${CMAKE_BINARY_DIR};CT_SOURCE_DIR=${CMAKE_SOURCE_DIR}")
 endfunction()
 
+# All harnesses, and nothing else of the build.
+if(CT_FUZZ)
+    add_custom_target(fuzzers)
+endif()
+
 # ct_fuzz(NAME SOURCES… [LIBS…] [CORPUS folder])
 # A libFuzzer harness (LLVMFuzzerTestOneInput). In the preset `fuzz` it becomes fuzz/NAME, which
 # `make test-fuzz` runs; in every other build it replays its corpus in ctest, label `fuzz`. The
@@ -70,6 +86,7 @@ function(ct_fuzz name)
     if(CT_FUZZ)
         target_link_options(${name} PRIVATE -fsanitize=fuzzer)
         set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/fuzz")
+        add_dependencies(fuzzers ${name})
         file(WRITE "${CMAKE_BINARY_DIR}/fuzz/${name}.corpus" "${arg_CORPUS}\n")
     else()
         target_sources(${name} PRIVATE "${CMAKE_SOURCE_DIR}/cmake/fuzz_replay.c")
