@@ -57,8 +57,7 @@ static int check_audience(const char *key, const char *value, struct ct_err *err
     if (len > 0 && len <= AUDIENCE_MAX && ct_text_consists(value, len, "-._~@+=:/?&%,")) {
         return 0;
     }
-    return refuse(err, key, value,
-                  "1 to 253 letters, digits and -._~@+=:/?&%, are allowed");
+    return refuse(err, key, value, "1 to 253 letters, digits and -._~@+=:/?&%, are allowed");
 }
 
 static int check_object_name(const char *key, const char *value, struct ct_err *err)
@@ -66,12 +65,13 @@ static int check_object_name(const char *key, const char *value, struct ct_err *
     if (ct_text_is_subdomain(value, strlen(value))) {
         return 0;
     }
-    return refuse(err, key, value, "the name of an object is allowed: lower-case letters, digits, "
-                                   "'-' and '.', at most 253");
+    return refuse(err, key, value,
+                  "the name of an object is allowed: lower-case letters, digits, "
+                  "'-' and '.', at most 253");
 }
 
-static int read_string(const struct row *row, const char *key, const char *value,
-                       struct reading *r, struct ct_err *err)
+static int read_string(const struct row *row, const char *key, const char *value, struct reading *r,
+                       struct ct_err *err)
 {
     int rc = row->check(key, value, err);
     if (rc < 0) {
@@ -103,8 +103,9 @@ static int read_auth(const struct row *row, const char *key, const char *value, 
     (void)row;
     for (size_t i = 0; i < CT_ARRAY_LEN(later); i++) {
         if (strcmp(value, later[i]) == 0) {
-            return refuse(err, key, value,
-                          "this method is not supported by this release; allowed: kubernetes, token");
+            return refuse(
+                err, key, value,
+                "this method is not supported by this release; allowed: kubernetes, token");
         }
     }
     int auth = ct_auth_from_name(value);
@@ -176,9 +177,10 @@ static int add_container(struct ct_annotations *a, const char *key, const char *
 {
     struct ct_shown shown;
     if (!ct_text_is_label(name, len)) {
-        return ct_err_set(err, CT_EINVAL, "%s: \"%s\" is no container's name; allowed: lower-case "
-                          "letters, digits and '-', at most 63", key,
-                          ct_text_show(&shown, name, len));
+        return ct_err_set(err, CT_EINVAL,
+                          "%s: \"%s\" is no container's name; allowed: lower-case "
+                          "letters, digits and '-', at most 63",
+                          key, ct_text_show(&shown, name, len));
     }
     if (has_container(a, name, len)) {
         return 0;
@@ -280,8 +282,10 @@ static const struct row *find_row(const char *key)
 static int refuse_unknown(struct ct_err *err, const char *key)
 {
     struct ct_shown shown;
-    (void)ct_err_set(err, CT_EINVAL, "unknown annotation %s; allowed behind " CT_ANNOTATION_PREFIX
-                     " are " ENV_PREFIX "NAME", ct_text_show(&shown, key, strlen(key)));
+    (void)ct_err_set(err, CT_EINVAL,
+                     "unknown annotation %s; allowed behind " CT_ANNOTATION_PREFIX
+                     " are " ENV_PREFIX "NAME",
+                     ct_text_show(&shown, key, strlen(key)));
     for (size_t i = 0; i < CT_ARRAY_LEN(rows); i++) {
         (void)ct_err_add(err, ", ", CT_EINVAL, "%s", rows[i].name);
     }
@@ -297,7 +301,8 @@ static int read_value(const char *key, const json_t *value, const char **ret, st
         return ct_err_set(err, CT_EINVAL, "%s must be a string without NUL", name);
     }
     if (json_string_length(value) > CT_ANNOTATION_VALUE_MAX) {
-        return ct_err_set(err, CT_ETOOBIG, "%s is longer than %d bytes", name, CT_ANNOTATION_VALUE_MAX);
+        return ct_err_set(err, CT_ETOOBIG, "%s is longer than %d bytes", name,
+                          CT_ANNOTATION_VALUE_MAX);
     }
     *ret = s;
     return 0;
@@ -326,7 +331,8 @@ static int read_one(const char *key, const json_t *value, struct reading *r, str
     struct ct_shown shown;
     name += strlen(ENV_PREFIX);
     return ct_annotation_add_variable(r->a, ct_text_show(&shown, key, strlen(key)),
-                        (struct ct_slice){name, strlen(name)}, (struct ct_slice){text, strlen(text)}, err);
+                                      (struct ct_slice){name, strlen(name)},
+                                      (struct ct_slice){text, strlen(text)}, err);
 }
 
 // True when it is no use to go on.
@@ -344,12 +350,17 @@ static void check_together(const struct ct_annotations *a, struct ct_err *all)
 {
     bool token = a->has_auth && a->auth == CT_AUTH_TOKEN;
     if (token && a->vault_token_secret == NULL) {
-        (void)ct_err_add(all, SEPARATOR, CT_EINVAL, CT_ANNOTATION_KEY("vault-auth-method") " \"token\" needs "
-                         CT_ANNOTATION_KEY("vault-token-secret") ", the name of a Secret with the key token");
+        (void)ct_err_add(
+            all, SEPARATOR, CT_EINVAL,
+            CT_ANNOTATION_KEY("vault-auth-method") " \"token\" needs " CT_ANNOTATION_KEY(
+                "vault-token-secret") ", the name of a Secret with the key token");
     }
     if (!token && a->vault_token_secret != NULL) {
-        (void)ct_err_add(all, SEPARATOR, CT_EINVAL, CT_ANNOTATION_KEY("vault-token-secret") " \"%.63s\" needs "
-                         CT_ANNOTATION_KEY("vault-auth-method") " \"token\"", a->vault_token_secret);
+        (void)ct_err_add(
+            all, SEPARATOR, CT_EINVAL,
+            CT_ANNOTATION_KEY("vault-token-secret") " \"%.63s\" needs " CT_ANNOTATION_KEY(
+                "vault-auth-method") " \"token\"",
+            a->vault_token_secret);
     }
 }
 
@@ -387,15 +398,15 @@ int ct_annotations_parse(const json_t *annotations, struct ct_annotations *ret, 
     const char *key;
     json_t *value;
     // The macro wants a mutable object and changes nothing.
-    json_object_foreach((json_t *)(uintptr_t)annotations, key, value) {
+    json_object_foreach((json_t *)(uintptr_t)annotations, key, value)
+    {
         struct ct_err found = {0};
         if (read_one(key, value, &r, &found) < 0 && add_problem(&all, &found)) {
             break;
         }
     }
     struct ct_err one = {0};
-    if (all.code != CT_ENOMEM &&
-        ct_annotation_read_map(r.secret_paths, r.env_map, ret, &one) < 0) {
+    if (all.code != CT_ENOMEM && ct_annotation_read_map(r.secret_paths, r.env_map, ret, &one) < 0) {
         (void)add_problem(&all, &one);
     }
     if (all.code != CT_ENOMEM) {
@@ -406,8 +417,8 @@ int ct_annotations_parse(const json_t *annotations, struct ct_annotations *ret, 
 
 void ct_annotations_done(struct ct_annotations *a)
 {
-    char *strings[] = {a->vault_address,  a->vault_role,         a->vault_auth_path,
-                       a->vault_namespace, a->vault_audience,    a->vault_ca_configmap,
+    char *strings[] = {a->vault_address,     a->vault_role,     a->vault_auth_path,
+                       a->vault_namespace,   a->vault_audience, a->vault_ca_configmap,
                        a->vault_token_secret};
     for (size_t i = 0; i < CT_ARRAY_LEN(strings); i++) {
         free(strings[i]);

@@ -35,13 +35,13 @@ struct ct_annotations {
     char *vault_auth_path;
     char *vault_namespace;
     char *vault_audience;
-    char *vault_ca_configmap;  // its key "ca.crt"
-    char *vault_token_secret;  // auth method token: a Secret, its key "token"
+    char *vault_ca_configmap; // its key "ca.crt"
+    char *vault_token_secret; // auth method token: a Secret, its key "token"
     bool vault_skip_verify;
     bool plain_environment;
-    int min_score;             // highest of min-protection-score and CLOUDTASER_MIN_PROTECTION_SCORE; 0
-    uint32_t require;          // bits of enum ct_check
-    char **containers;         // NULL: not named
+    int min_score;     // highest of min-protection-score and CLOUDTASER_MIN_PROTECTION_SCORE; 0
+    uint32_t require;  // bits of enum ct_check
+    char **containers; // NULL: not named
     size_t n_containers;
     struct ct_annotation_variable *variables;
     size_t n_variables;

@@ -19,16 +19,19 @@ int ct_annotation_check_variable(const char *name, struct ct_err *err)
     static const char *const reserved[] = {"CLOUDTASER_", "LD_"};
     struct ct_shown shown;
     size_t len = strlen(name);
-    if (len == 0 || len > VARIABLE_MAX || ct_text_is_digit(name[0]) ||
-        name[0] == '.' || name[0] == '-' || !ct_text_consists(name, len, "_.-")) {
-        return ct_err_set(err, CT_EINVAL, "variable \"%s\": letters, digits, '_', '.' and '-' are "
+    if (len == 0 || len > VARIABLE_MAX || ct_text_is_digit(name[0]) || name[0] == '.' ||
+        name[0] == '-' || !ct_text_consists(name, len, "_.-")) {
+        return ct_err_set(err, CT_EINVAL,
+                          "variable \"%s\": letters, digits, '_', '.' and '-' are "
                           "allowed, a letter or '_' first, at most %d",
                           ct_text_show(&shown, name, len), VARIABLE_MAX);
     }
     for (size_t i = 0; i < CT_ARRAY_LEN(reserved); i++) {
         if (strncmp(name, reserved[i], strlen(reserved[i])) == 0) {
-            return ct_err_set(err, CT_EINVAL, "variable \"%s\": names that start with %s are "
-                              "reserved", ct_text_show(&shown, name, len), reserved[i]);
+            return ct_err_set(err, CT_EINVAL,
+                              "variable \"%s\": names that start with %s are "
+                              "reserved",
+                              ct_text_show(&shown, name, len), reserved[i]);
         }
     }
     return 0;
@@ -53,7 +56,7 @@ static int find_room(struct ct_annotations *a, const char *key, struct ct_err *e
 
 // The reference is PATH#KEY[#VERSION], the name any text.
 int ct_annotation_add_variable(struct ct_annotations *a, const char *key, struct ct_slice name,
-                        struct ct_slice ref, struct ct_err *err)
+                               struct ct_slice ref, struct ct_err *err)
 {
     CT_AUTO_STR copy = strndup(name.s, name.len);
     if (copy == NULL) {
@@ -91,14 +94,19 @@ static int split_paths(const char *value, struct paths *ret, struct ct_err *err)
     struct ct_slice entry;
     while (ct_text_next(&value, &entry.s, &entry.len)) {
         if (entry.len > CT_REF_PATH_MAX || !ct_text_is_path(entry.s, entry.len)) {
-            return ct_err_set(err, CT_EINVAL, CT_ANNOTATION_KEY("secret-paths") ": \"%s\" is no path of a secret; "
-                              "allowed: letters, digits and " CT_TEXT_PATH_CHARACTERS
-                              ", at most %d, no '/' at start or end, no part that is empty, \".\" "
-                              "or \"..\"", ct_text_show(&shown, entry.s, entry.len),
-                              CT_REF_PATH_MAX);
+            return ct_err_set(
+                err, CT_EINVAL,
+                CT_ANNOTATION_KEY(
+                    "secret-paths") ": \"%s\" is no path of a secret; "
+                                    "allowed: letters, digits and " CT_TEXT_PATH_CHARACTERS
+                                    ", at most %d, no '/' at start or end, no part that is empty, "
+                                    "\".\" "
+                                    "or \"..\"",
+                ct_text_show(&shown, entry.s, entry.len), CT_REF_PATH_MAX);
         }
         if (ret->n == PATHS_MAX) {
-            return ct_err_set(err, CT_ETOOBIG, CT_ANNOTATION_KEY("secret-paths") " names more than %d paths",
+            return ct_err_set(err, CT_ETOOBIG,
+                              CT_ANNOTATION_KEY("secret-paths") " names more than %d paths",
                               PATHS_MAX);
         }
         ret->item[ret->n++] = entry;
@@ -124,16 +132,20 @@ static int complete_ref(struct ct_slice left, const struct paths *paths, struct 
     const char *hash = memchr(left.s, '#', left.len);
     if (hash != NULL) {
         if (!lists_path(paths, left.s, (size_t)(hash - left.s))) {
-            return ct_err_set(err, CT_EINVAL, CT_ANNOTATION_KEY("env-map") ": the path of \"%s\" must stand in "
-                              CT_ANNOTATION_KEY("secret-paths") " too",
-                              ct_text_show(&shown, left.s, left.len));
+            return ct_err_set(
+                err, CT_EINVAL,
+                CT_ANNOTATION_KEY("env-map") ": the path of \"%s\" must stand "
+                                             "in " CT_ANNOTATION_KEY("secret-paths") " too",
+                ct_text_show(&shown, left.s, left.len));
         }
         *ret = left;
         return 0;
     }
     if (paths->n != 1) {
-        return ct_err_set(err, CT_EINVAL, CT_ANNOTATION_KEY("env-map") ": \"%s\" does not say of which path; with "
-                          "more than one path in " CT_ANNOTATION_KEY("secret-paths") ", write path#key=NAME",
+        return ct_err_set(err, CT_EINVAL,
+                          CT_ANNOTATION_KEY("env-map") ": \"%s\" does not say of which path; with "
+                                                       "more than one path in " CT_ANNOTATION_KEY(
+                                                           "secret-paths") ", write path#key=NAME",
                           ct_text_show(&shown, left.s, left.len));
     }
     ct_buf_reset(room);
@@ -153,14 +165,16 @@ static int read_map_entry(struct ct_slice entry, const struct paths *paths, stru
     const char *equals = memrchr(entry.s, '=', entry.len);
     if (equals == NULL || equals == entry.s) {
         struct ct_shown shown;
-        return ct_err_set(err, CT_EINVAL, CT_ANNOTATION_KEY("env-map") ": \"%s\" must be key=NAME or path#key=NAME",
+        return ct_err_set(err, CT_EINVAL,
+                          CT_ANNOTATION_KEY("env-map") ": \"%s\" must be key=NAME or path#key=NAME",
                           ct_text_show(&shown, entry.s, entry.len));
     }
     struct ct_slice left = {entry.s, (size_t)(equals - entry.s)};
     struct ct_slice name = {equals + 1, entry.len - left.len - 1};
     struct ct_slice ref;
     int rc = complete_ref(left, paths, room, &ref, err);
-    return rc < 0 ? rc : ct_annotation_add_variable(a, CT_ANNOTATION_KEY("env-map"), name, ref, err);
+    return rc < 0 ? rc
+                  : ct_annotation_add_variable(a, CT_ANNOTATION_KEY("env-map"), name, ref, err);
 }
 
 int ct_annotation_read_map(const char *secret_paths, const char *env_map, struct ct_annotations *a,
@@ -171,12 +185,14 @@ int ct_annotation_read_map(const char *secret_paths, const char *env_map, struct
         return 0;
     }
     if (secret_paths == NULL) {
-        return ct_err_set(err, CT_EINVAL, CT_ANNOTATION_KEY("env-map") " needs "
-                          CT_ANNOTATION_KEY("secret-paths") " beside it");
+        return ct_err_set(
+            err, CT_EINVAL,
+            CT_ANNOTATION_KEY("env-map") " needs " CT_ANNOTATION_KEY("secret-paths") " beside it");
     }
     if (env_map == NULL) {
-        return ct_err_set(err, CT_EINVAL, CT_ANNOTATION_KEY("secret-paths") " needs "
-                          CT_ANNOTATION_KEY("env-map") " beside it");
+        return ct_err_set(
+            err, CT_EINVAL,
+            CT_ANNOTATION_KEY("secret-paths") " needs " CT_ANNOTATION_KEY("env-map") " beside it");
     }
     int rc = split_paths(secret_paths, &paths, err);
     if (rc < 0) {
@@ -192,7 +208,7 @@ int ct_annotation_read_map(const char *secret_paths, const char *env_map, struct
             (void)ct_err_add(&all, SEPARATOR, (enum ct_code)one.code, "%s", one.msg);
         }
         if (rc == -CT_ENOMEM || rc == -CT_ETOOBIG) {
-            return ct_err_set(err, (enum ct_code)-rc, "%s", one.msg);
+            return ct_err_set(err, (enum ct_code) - rc, "%s", one.msg);
         }
     }
     return all.code == CT_OK ? 0 : ct_err_set(err, (enum ct_code)all.code, "%s", all.msg);

@@ -115,11 +115,11 @@ void ct_buf_addf(struct ct_buf *b, const char *fmt, ...)
 
 // What follows the backslash; 'u' stands for \u00XX, 0 for "no escape needed".
 static const char json_escape[256] = {
-    ['\0'] = 'u', [1] = 'u',    [2] = 'u',    [3] = 'u',  [4] = 'u',    [5] = 'u',
-    [6] = 'u',    [7] = 'u',    ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', [11] = 'u',
-    ['\f'] = 'f', ['\r'] = 'r', [14] = 'u',   [15] = 'u', [16] = 'u',   [17] = 'u',
-    [18] = 'u',   [19] = 'u',   [20] = 'u',   [21] = 'u', [22] = 'u',   [23] = 'u',
-    [24] = 'u',   [25] = 'u',   [26] = 'u',   [27] = 'u', [28] = 'u',   [29] = 'u',
+    ['\0'] = 'u', [1] = 'u',    [2] = 'u',    [3] = 'u',     [4] = 'u',    [5] = 'u',
+    [6] = 'u',    [7] = 'u',    ['\b'] = 'b', ['\t'] = 't',  ['\n'] = 'n', [11] = 'u',
+    ['\f'] = 'f', ['\r'] = 'r', [14] = 'u',   [15] = 'u',    [16] = 'u',   [17] = 'u',
+    [18] = 'u',   [19] = 'u',   [20] = 'u',   [21] = 'u',    [22] = 'u',   [23] = 'u',
+    [24] = 'u',   [25] = 'u',   [26] = 'u',   [27] = 'u',    [28] = 'u',   [29] = 'u',
     [30] = 'u',   [31] = 'u',   ['"'] = '"',  ['\\'] = '\\',
 };
 
@@ -133,8 +133,8 @@ static bool word_needs_escape(const char *s)
     memcpy(&word, s, sizeof(word));
     uint64_t quote = word ^ (ones * '"');
     uint64_t slash = word ^ (ones * '\\');
-    uint64_t hit = ((word - ones * 0x20) & ~word) | ((quote - ones) & ~quote) |
-                   ((slash - ones) & ~slash);
+    uint64_t hit =
+        ((word - ones * 0x20) & ~word) | ((quote - ones) & ~quote) | ((slash - ones) & ~slash);
     return (hit & tops) != 0;
 }
 

@@ -21,8 +21,8 @@ struct ct_buf {
     bool secret; // what growing leaves behind is wiped too, at the price of a copy
 };
 
-void ct_buf_done(struct ct_buf *b); // frees; usable again afterwards
-void ct_buf_wipe(struct ct_buf *b); // explicit_bzero of the whole capacity, then frees
+void ct_buf_done(struct ct_buf *b);  // frees; usable again afterwards
+void ct_buf_wipe(struct ct_buf *b);  // explicit_bzero of the whole capacity, then frees
 void ct_buf_reset(struct ct_buf *b); // len = 0, failed = false, capacity is kept
 // Room for `len` more bytes (and the NUL) behind data + len; the caller fills it and raises len.
 // NULL when there is none; `failed` is set then, as for an append.

@@ -53,9 +53,11 @@ int ct_config_check_path(const char *what, const char *value, size_t size, struc
     size_t len = strlen(value);
     int rc = check_size(what, value, size, err);
     if (rc == 0 && !ct_text_is_path(value, len)) {
-        rc = ct_err_set(err, CT_EINVAL, "%s \"%s\": letters, digits and " CT_TEXT_PATH_CHARACTERS
+        rc = ct_err_set(err, CT_EINVAL,
+                        "%s \"%s\": letters, digits and " CT_TEXT_PATH_CHARACTERS
                         " are allowed, no '/' at its start or end, and no part that is empty, "
-                        "\".\" or \"..\"", what, ct_text_show(&shown, value, len));
+                        "\".\" or \"..\"",
+                        what, ct_text_show(&shown, value, len));
     }
     return rc;
 }
@@ -140,10 +142,11 @@ int ct_config_check_address(const char *address, struct ct_err *err)
     }
     // One that holds '@' may hold a password: not repeated.
     struct ct_shown shown;
-    return ct_err_set(err, CT_EINVAL, "address \"%s\" is refused: https://HOST[:PORT] or "
-                      "http://HOST[:PORT] is allowed, without path, user or query",
-                      strchr(address, '@') != NULL ? "…@…"
-                                                   : ct_text_show(&shown, address, strlen(address)));
+    return ct_err_set(
+        err, CT_EINVAL,
+        "address \"%s\" is refused: https://HOST[:PORT] or "
+        "http://HOST[:PORT] is allowed, without path, user or query",
+        strchr(address, '@') != NULL ? "…@…" : ct_text_show(&shown, address, strlen(address)));
 }
 
 enum field_kind { FIELD_STRING, FIELD_BOOL, FIELD_INT, FIELD_UNSIGNED, FIELD_AUTH, FIELD_REQUIRE };
@@ -152,8 +155,8 @@ struct field {
     const char *key;
     enum field_kind kind;
     size_t offset;
-    size_t size;    // of strings, NUL included
-    long min, max;  // of numbers
+    size_t size;   // of strings, NUL included
+    long min, max; // of numbers
     int (*check)(const char *key, const char *value, struct ct_err *err); // of strings; may be NULL
 };
 
@@ -196,10 +199,17 @@ static int check_printable_field(const char *key, const char *value, struct ct_e
 }
 
 #define STRING(name, member, check)                                                                \
-    {name, FIELD_STRING, offsetof(struct ct_config, member), FIELD_SIZE(member), 0, 0, check}
+    {                                                                                              \
+        name, FIELD_STRING, offsetof(struct ct_config, member), FIELD_SIZE(member), 0, 0, check    \
+    }
 #define NUMBER(name, kind, member, min, max)                                                       \
-    {name, kind, offsetof(struct ct_config, member), 0, min, max, NULL}
-#define OTHER(name, kind, member) {name, kind, offsetof(struct ct_config, member), 0, 0, 0, NULL}
+    {                                                                                              \
+        name, kind, offsetof(struct ct_config, member), 0, min, max, NULL                          \
+    }
+#define OTHER(name, kind, member)                                                                  \
+    {                                                                                              \
+        name, kind, offsetof(struct ct_config, member), 0, 0, 0, NULL                              \
+    }
 
 // In the order in which they are written; "version" stands before all of them.
 static const struct field fields[] = {
@@ -328,7 +338,7 @@ static int read_require(const struct field *f, const json_t *value, void *to, st
 }
 
 static int (*const readers[])(const struct field *, const json_t *, void *, struct ct_err *) = {
-    [FIELD_STRING] = read_string, [FIELD_BOOL] = read_bool, [FIELD_INT] = read_int,
+    [FIELD_STRING] = read_string,     [FIELD_BOOL] = read_bool, [FIELD_INT] = read_int,
     [FIELD_UNSIGNED] = read_unsigned, [FIELD_AUTH] = read_auth, [FIELD_REQUIRE] = read_require,
 };
 
@@ -368,7 +378,8 @@ static void read_members(json_t *doc, struct ct_config *c, struct ct_err *all)
 {
     const char *key;
     json_t *value;
-    json_object_foreach(doc, key, value) {
+    json_object_foreach(doc, key, value)
+    {
         struct ct_err one = {0};
         const struct field *f = find_field(key);
         if (f != NULL) {
@@ -402,8 +413,10 @@ int ct_config_parse(const char *text, struct ct_config *ret, struct ct_err *err)
     }
     const json_t *version = json_object_get(doc, "version");
     if (!json_is_integer(version) || json_integer_value(version) != CT_CONFIG_VERSION) {
-        return ct_err_set(err, CT_EINVAL, CT_CONFIG_VARIABLE ": version must be %d: webhook and "
-                          "wrapper are of different releases", CT_CONFIG_VERSION);
+        return ct_err_set(err, CT_EINVAL,
+                          CT_CONFIG_VARIABLE ": version must be %d: webhook and "
+                                             "wrapper are of different releases",
+                          CT_CONFIG_VERSION);
     }
     ret->auth_path[0] = '\0';
     read_members(doc, ret, &all);

@@ -24,18 +24,18 @@ const char *ct_auth_name(enum ct_auth auth);
 int ct_auth_from_name(const char *name);
 
 struct ct_config {
-    char vault_address[512];   // "address": http(s)://host[:port], no path, no credentials
-    enum ct_auth auth;         // "auth": "kubernetes" | "token"
-    char auth_path[128];       // "auth-path": mount of the login, default the method's name; read, it
-                               // is never empty
-    char role[128];            // "role": needed for kubernetes
+    char vault_address[512]; // "address": http(s)://host[:port], no path, no credentials
+    enum ct_auth auth;       // "auth": "kubernetes" | "token"
+    char auth_path[128];     // "auth-path": mount of the login, default the method's name; read, it
+                             // is never empty
+    char role[128];          // "role": needed for kubernetes
     char vault_namespace[256]; // "namespace": X-Vault-Namespace, "" for none
     char ca_file[256];         // "ca-file": PEM; "" for the system's
     bool skip_verify;          // "skip-verify"
-    char token_file[256];      // "token-file": service-account token (kubernetes) or Vault token (token)
-    bool plain_environment;    // "plain-environment": deliver in the clear where injection cannot
-    int min_score;             // "min-score": 0..75
-    uint32_t require;          // "require": array of check names; bit (1 << enum ct_check)
+    char token_file[256]; // "token-file": service-account token (kubernetes) or Vault token (token)
+    bool plain_environment;      // "plain-environment": deliver in the clear where injection cannot
+    int min_score;               // "min-score": 0..75
+    uint32_t require;            // "require": array of check names; bit (1 << enum ct_check)
     unsigned connect_timeout_ms; // "connect-timeout-ms", default 5000
     unsigned timeout_ms;         // "timeout-ms": one request, default 10000
     unsigned retry_budget_ms;    // "retry-budget-ms": all tries together, default 60000

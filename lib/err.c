@@ -5,27 +5,28 @@
 #include <stdarg.h>
 #include <string.h>
 
-#define NAME(value) {value, #value}
+#define NAME(value)                                                                                \
+    {                                                                                              \
+        value, #value                                                                              \
+    }
 
 // strerrorname_np() is glibc's alone; these are the ones that this project's calls return.
 static const struct {
     int value;
     const char *name;
 } errno_names[] = {
-    NAME(EPERM),        NAME(ENOENT),      NAME(ESRCH),        NAME(EINTR),
-    NAME(EIO),          NAME(ENXIO),       NAME(E2BIG),        NAME(ENOEXEC),
-    NAME(EBADF),        NAME(ECHILD),      NAME(EAGAIN),       NAME(ENOMEM),
-    NAME(EACCES),       NAME(EFAULT),      NAME(EBUSY),        NAME(EEXIST),
-    NAME(EXDEV),        NAME(ENODEV),      NAME(ENOTDIR),      NAME(EISDIR),
-    NAME(EINVAL),       NAME(ENFILE),      NAME(EMFILE),       NAME(ENOTTY),
-    NAME(ETXTBSY),      NAME(EFBIG),       NAME(ENOSPC),       NAME(ESPIPE),
-    NAME(EROFS),        NAME(EMLINK),      NAME(EPIPE),        NAME(ERANGE),
-    NAME(EDEADLK),      NAME(ENAMETOOLONG), NAME(ENOSYS),      NAME(ENOTEMPTY),
-    NAME(ELOOP),        NAME(ENODATA),     NAME(EOVERFLOW),    NAME(ELIBBAD),
-    NAME(ENOTSOCK),     NAME(EPROTO),      NAME(EOPNOTSUPP),   NAME(EAFNOSUPPORT),
-    NAME(EADDRINUSE),   NAME(EADDRNOTAVAIL), NAME(ENETDOWN),   NAME(ENETUNREACH),
-    NAME(ECONNABORTED), NAME(ECONNRESET),  NAME(ENOBUFS),      NAME(ENOTCONN),
-    NAME(ETIMEDOUT),    NAME(ECONNREFUSED), NAME(EHOSTUNREACH), NAME(EDQUOT),
+    NAME(EPERM),         NAME(ENOENT),   NAME(ESRCH),       NAME(EINTR),        NAME(EIO),
+    NAME(ENXIO),         NAME(E2BIG),    NAME(ENOEXEC),     NAME(EBADF),        NAME(ECHILD),
+    NAME(EAGAIN),        NAME(ENOMEM),   NAME(EACCES),      NAME(EFAULT),       NAME(EBUSY),
+    NAME(EEXIST),        NAME(EXDEV),    NAME(ENODEV),      NAME(ENOTDIR),      NAME(EISDIR),
+    NAME(EINVAL),        NAME(ENFILE),   NAME(EMFILE),      NAME(ENOTTY),       NAME(ETXTBSY),
+    NAME(EFBIG),         NAME(ENOSPC),   NAME(ESPIPE),      NAME(EROFS),        NAME(EMLINK),
+    NAME(EPIPE),         NAME(ERANGE),   NAME(EDEADLK),     NAME(ENAMETOOLONG), NAME(ENOSYS),
+    NAME(ENOTEMPTY),     NAME(ELOOP),    NAME(ENODATA),     NAME(EOVERFLOW),    NAME(ELIBBAD),
+    NAME(ENOTSOCK),      NAME(EPROTO),   NAME(EOPNOTSUPP),  NAME(EAFNOSUPPORT), NAME(EADDRINUSE),
+    NAME(EADDRNOTAVAIL), NAME(ENETDOWN), NAME(ENETUNREACH), NAME(ECONNABORTED), NAME(ECONNRESET),
+    NAME(ENOBUFS),       NAME(ENOTCONN), NAME(ETIMEDOUT),   NAME(ECONNREFUSED), NAME(EHOSTUNREACH),
+    NAME(EDQUOT),
 };
 
 static const char *errno_name(int value)

@@ -6,10 +6,10 @@
 #define CT_EXIT_CODE_H
 
 enum ct_exit_code {
-    CT_EXIT_SCORE = 100,        // the score is below the minimum
-    CT_EXIT_LOGIN = 101,        // Vault refused the login
-    CT_EXIT_SECRET = 102,       // a secret is missing or denied
-    CT_EXIT_UNREACHABLE = 103,  // Vault could not be reached, after retries
+    CT_EXIT_SCORE = 100,       // the score is below the minimum
+    CT_EXIT_LOGIN = 101,       // Vault refused the login
+    CT_EXIT_SECRET = 102,      // a secret is missing or denied
+    CT_EXIT_UNREACHABLE = 103, // Vault could not be reached, after retries
     CT_EXIT_CONFIGURATION = 104,
     CT_EXIT_OTHER = 125,
     CT_EXIT_NOT_EXECUTABLE = 126,

@@ -103,9 +103,9 @@ int ct_json_parse(const char *data, size_t len, const char *what, json_t **ret, 
         if (!marked.failed) {
             doc = load(marked.data, marked.len, &error);
         }
-        code = doc != NULL        ? json_error_unknown
-               : marked.failed    ? json_error_out_of_memory
-                                  : json_error_code(&error);
+        code = doc != NULL     ? json_error_unknown
+               : marked.failed ? json_error_out_of_memory
+                               : json_error_code(&error);
     }
     int line = error.line;
     int column = error.column;

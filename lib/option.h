@@ -22,19 +22,19 @@ enum ct_option_kind {
 };
 
 struct ct_option_list {
-    char **item; // NULL-terminated, malloc'd
+    char **item; // NULL-terminated, malloc'd; NULL while empty
     size_t n;
 };
 
 struct ct_option {
-    const char *name;       // "vault-allow": flag --vault-allow, file key "vault-allow",
-                            // environment PREFIX_VAULT_ALLOW
+    const char *name; // "vault-allow": flag --vault-allow, file key "vault-allow",
+                      // environment PREFIX_VAULT_ALLOW
     enum ct_option_kind kind;
-    size_t offset;          // of the field in the settings struct
-    const char *fallback;   // default in the flag's text form; NULL: none
-    const char *argument;   // "URL", shown in help
-    const char *help;       // one sentence
-    int min, max;           // CT_OPTION_INT and CT_OPTION_DURATION (ms)
+    size_t offset;              // of the field in the settings struct
+    const char *fallback;       // default in the flag's text form; NULL: none
+    const char *argument;       // "URL", shown in help
+    const char *help;           // one sentence
+    int min, max;               // CT_OPTION_INT and CT_OPTION_DURATION (ms); max 0: no bound
     const char *const *choices; // CT_OPTION_CHOICE, NULL-terminated
     bool required;
     // Validates one text value; NULL for none.
@@ -54,7 +54,9 @@ enum ct_option_result { CT_OPTION_RUN = 0, CT_OPTION_HELP = 1, CT_OPTION_VERSION
 
 // Fills `settings` (zeroed by the caller) from argv, environment, file and defaults. --help, -h and
 // --version are always known. Returns enum ct_option_result, or -CT_EINVAL with every problem in one
-// message, one a line. On error nothing in settings needs freeing.
+// message, one a line, or -CT_ENOMEM. On error nothing in settings needs freeing. Empty environment
+// variables count as missing; unknown ones under the prefix are left alone, for Kubernetes makes
+// such names out of Services. Not thread-safe (getenv(3)).
 CT_CHECKED int ct_option_parse(const struct ct_option_table *table, int argc, char **argv,
                                void *settings, struct ct_err *err);
 

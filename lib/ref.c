@@ -60,10 +60,12 @@ static int check_path(const char *shown, const char *path, size_t len, struct ct
         return ct_err_set(err, CT_EINVAL, "reference \"%s\" lacks its path; " EXPECTED, shown);
     }
     if (!ct_text_is_path(path, len)) {
-        return ct_err_set(err, CT_EINVAL,
-                          "reference \"%s\": the path may hold letters, digits and "
-                          CT_TEXT_PATH_CHARACTERS ", no '/' at its start or end, and no part that "
-                          "is empty, \".\" or \"..\"", shown);
+        return ct_err_set(
+            err, CT_EINVAL,
+            "reference \"%s\": the path may hold letters, digits and " CT_TEXT_PATH_CHARACTERS
+            ", no '/' at its start or end, and no part that "
+            "is empty, \".\" or \"..\"",
+            shown);
     }
     return 0;
 }
@@ -80,7 +82,8 @@ static int check_key(const char *shown, const char *key, size_t len, struct ct_e
     if (!is_key(key, len)) {
         return ct_err_set(err, CT_EINVAL,
                           "reference \"%s\": the key may hold printable ASCII but '#', '{', '}' "
-                          "and '$'", shown);
+                          "and '$'",
+                          shown);
     }
     return 0;
 }
@@ -170,8 +173,10 @@ int ct_ref_split(const char *value, struct ct_ref_part **ret_parts, size_t *ret_
     bool whole = is_whole(value);
     size_t refs = whole ? 1 : count_nested(value);
     if (refs > CT_REF_MAX_PER_VALUE) {
-        return ct_err_set(err, CT_ETOOBIG, "a value may hold at most %d references, and this one "
-                          "holds %zu", CT_REF_MAX_PER_VALUE, refs);
+        return ct_err_set(err, CT_ETOOBIG,
+                          "a value may hold at most %d references, and this one "
+                          "holds %zu",
+                          CT_REF_MAX_PER_VALUE, refs);
     }
     struct ct_ref_part *parts = calloc(2 * refs + 1, sizeof(*parts));
     if (parts == NULL) {

@@ -21,9 +21,9 @@
 
 struct ct_ref {
     char path[CT_REF_PATH_MAX + 1]; // no leading or trailing '/', no empty, "." or ".." segment,
-                                    // characters: letters, digits, and -._~@+=:/ (spaces are not allowed)
-    char key[CT_REF_KEY_MAX + 1];   // any printable ASCII but '#', '{', '}', '$'
-    unsigned version;               // 0: the newest
+        // characters: letters, digits, and -._~@+=:/ (spaces are not allowed)
+    char key[CT_REF_KEY_MAX + 1]; // any printable ASCII but '#', '{', '}', '$'
+    unsigned version;             // 0: the newest
 };
 
 // One piece of a value: literal text, or a reference.

@@ -5,20 +5,24 @@
 #include <string.h>
 
 static const struct ct_check_info checks[CT_CHECK_COUNT] = {
-    [CT_CHECK_MEMFD_SECRET] = {"memfd_secret", 15, .node = true, .app = true,
-        "Secret pages physically removed from kernel direct map (Linux 5.14+)"},
+    [CT_CHECK_MEMFD_SECRET] =
+        {"memfd_secret", 15, .node = true, .app = true,
+         "Secret pages physically removed from kernel direct map (Linux 5.14+)"},
     [CT_CHECK_MLOCK] = {"mlock", 10, .node = false, .app = true,
-        "Secret pages pinned in RAM, cannot be swapped to disk"},
+                        "Secret pages pinned in RAM, cannot be swapped to disk"},
     [CT_CHECK_MADV_DONTDUMP] = {"madv_dontdump", 10, .node = false, .app = true,
-        "Secret pages excluded from core dumps"},
-    [CT_CHECK_PR_SET_DUMPABLE] = {"pr_set_dumpable", 10, .node = false, .app = true,
-        "Process is non-dumpable; /proc access restricted, ptrace blocked"},
-    [CT_CHECK_TOKEN_PROTECTED] = {"token_protected", 10, .node = false, .app = false,
-        "Vault authentication token stored in protected memory (not on disk or in env)"},
+                                "Secret pages excluded from core dumps"},
+    [CT_CHECK_PR_SET_DUMPABLE] =
+        {"pr_set_dumpable", 10, .node = false, .app = true,
+         "Process is non-dumpable; /proc access restricted, ptrace blocked"},
+    [CT_CHECK_TOKEN_PROTECTED] =
+        {"token_protected", 10, .node = false, .app = false,
+         "Vault authentication token stored in protected memory (not on disk or in env)"},
     [CT_CHECK_EBPF_CONNECTED] = {"ebpf_connected", 10, .node = true, .app = true,
-        "eBPF enforcement agent is active and monitoring this process"},
-    [CT_CHECK_KPROBES_ACTIVE] = {"kprobes_active", 10, .node = true, .app = true,
-        "Synchronous syscall blocking via kprobe override (not just reactive kill)"},
+                                 "eBPF enforcement agent is active and monitoring this process"},
+    [CT_CHECK_KPROBES_ACTIVE] =
+        {"kprobes_active", 10, .node = true, .app = true,
+         "Synchronous syscall blocking via kprobe override (not just reactive kill)"},
 };
 
 const struct ct_check_info *ct_check_info(enum ct_check check)

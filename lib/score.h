@@ -25,8 +25,8 @@ enum ct_check {
 struct ct_check_info {
     const char *name; // "memfd_secret"
     int points;
-    bool node;        // does the node decide (kernel, agent) or the pod and its program?
-    bool app;         // must it be proven about the app too (else about the wrapper alone)?
+    bool node; // does the node decide (kernel, agent) or the pod and its program?
+    bool app;  // must it be proven about the app too (else about the wrapper alone)?
     const char *proves;
 };
 
