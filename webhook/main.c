@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// cloudtaser-webhook: reads its settings, serves, and ends when it is told to.
+#include <malloc.h>
+#include <signal.h>
+#include <time.h>
+
+#include "ct_version.h"
+#include "log.h"
+#include "mutate.h"
+#include "server.h"
+
+// A few threads that mostly work in memory of their own need no heap for each; and what a request of
+// some megabytes took goes back to the system.
+static void limit_memory(void)
+{
+    (void)mallopt(M_ARENA_MAX, 2);
+    (void)mallopt(M_MMAP_THRESHOLD, 256 * 1024);
+    (void)mallopt(M_TRIM_THRESHOLD, 512 * 1024);
+}
+
+// Looks at the files each second until a signal ends it.
+static void run(struct ct_webhook *webhook, const sigset_t *signals)
+{
+    const struct timespec second = {.tv_sec = 1};
+    int signal = -1;
+    while (signal < 0) {
+        signal = sigtimedwait(signals, NULL, &second); // -1: EAGAIN, or EINTR after a stop
+        if (signal < 0) {
+            ct_webhook_tick(webhook);
+        }
+    }
+    ct_log(CT_LOG_INFO, "%s: finishing what runs", signal == SIGTERM ? "SIGTERM" : "SIGINT");
+}
+
+static int serve(const struct ct_webhook_settings *settings)
+{
+    struct ct_err err = {0};
+    struct ct_webhook *webhook = NULL;
+    sigset_t signals;
+    // Blocked before there are threads, so that only the main one takes them.
+    (void)sigemptyset(&signals);
+    (void)sigaddset(&signals, SIGTERM);
+    (void)sigaddset(&signals, SIGINT);
+    (void)sigprocmask(SIG_BLOCK, &signals, NULL);
+    (void)signal(SIGPIPE, SIG_IGN);
+    if (ct_webhook_start(settings, &webhook, &err) < 0) {
+        ct_log(CT_LOG_ERROR, "%s", err.msg);
+        return 1;
+    }
+    ct_log(CT_LOG_INFO, "version %s serves on %s, port %u", CT_VERSION, settings->listen,
+           ct_webhook_port(webhook));
+    run(webhook, &signals);
+    ct_webhook_stop(webhook);
+    ct_log(CT_LOG_INFO, "ended");
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct ct_webhook_settings settings = {0};
+    struct ct_err err = {0};
+    limit_memory();
+    ct_log_init("cloudtaser-webhook", CT_LOG_TEXT);
+    ct_mutate_init();
+    int r = ct_option_parse(&ct_webhook_options, argc, argv, &settings, &err);
+    if (r == CT_OPTION_HELP) {
+        ct_option_help(&ct_webhook_options, stdout);
+        return 0;
+    }
+    if (r == CT_OPTION_VERSION) {
+        (void)printf("cloudtaser-webhook %s\n", CT_VERSION);
+        return 0;
+    }
+    if (r < 0) {
+        (void)fprintf(stderr, "cloudtaser-webhook: %s\n", err.msg);
+        return 2;
+    }
+    ct_log_init("cloudtaser-webhook", (enum ct_log_format)settings.log_format);
+    int status = serve(&settings);
+    ct_option_free(&ct_webhook_options, &settings);
+    return status;
+}

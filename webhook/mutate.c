@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "mutate.h"
+
+#include <string.h>
+
+#include "inject.h"
+#include "json.h"
+#include "minimum.h"
+#include "pod.h"
+#include "scratch.h"
+#include "shape.h"
+#include "trust.h"
+#include "variables.h"
+#include "vault.h"
+
+#define MAX_PATCH ((size_t)16 << 20)
+#define MAX_IDENTITY 4096
+#define MAX_WARNINGS 8192
+
+static const char *const outcome_names[CT_OUTCOME_COUNT] = {
+    [CT_OUTCOME_SKIPPED] = "skipped",     [CT_OUTCOME_PATCHED] = "patched",
+    [CT_OUTCOME_UNCHANGED] = "unchanged", [CT_OUTCOME_DENIED] = "denied",
+    [CT_OUTCOME_UNPROTECTED] = "unprotected",
+};
+
+static const char *const reason_names[CT_REASON_COUNT] = {
+    [CT_REASON_NONE] = "none",           [CT_REASON_ANNOTATION] = "annotation",
+    [CT_REASON_CONTAINER] = "container", [CT_REASON_COMMAND] = "command",
+    [CT_REASON_REFERENCE] = "reference", [CT_REASON_EXPOSURE] = "exposure",
+    [CT_REASON_RESERVED] = "reserved",   [CT_REASON_TAMPERED] = "tampered",
+    [CT_REASON_ADDRESS] = "address",     [CT_REASON_PERMISSION] = "permission",
+    [CT_REASON_SCORE] = "score",         [CT_REASON_EPHEMERAL] = "ephemeral",
+    [CT_REASON_MALFORMED] = "malformed",
+};
+
+const char *ct_outcome_name(enum ct_outcome outcome)
+{
+    return outcome < CT_OUTCOME_COUNT ? outcome_names[outcome] : "unknown";
+}
+
+const char *ct_reason_name(enum ct_reason reason)
+{
+    return reason < CT_REASON_COUNT ? reason_names[reason] : "unknown";
+}
+
+void ct_mutate_init(void)
+{
+    ct_scratch_install();
+}
+
+static void case_done(struct ct_case *c)
+{
+    ct_annotations_done(&c->annotations);
+    ct_buf_done(&c->warnings.text);
+    ct_scratch_free(c->containers);
+}
+
+static void note_request(const struct ct_case *c, struct ct_decision *ret)
+{
+    const char *name = ct_json_str(c->metadata, "name");
+    const char *generate = ct_json_str(c->metadata, "generateName");
+    bool named = name != NULL && *name != '\0';
+    (void)snprintf(ret->uid, sizeof(ret->uid), "%s", c->review.uid);
+    (void)snprintf(ret->namespace, sizeof(ret->namespace), "%s", c->review.namespace);
+    (void)snprintf(ret->name, sizeof(ret->name), "%.250s%s",
+                   named ? name : generate != NULL ? generate : "",
+                   !named && generate != NULL ? "*" : "");
+    ret->dry_run = c->review.dry_run;
+}
+
+// A score out of reach: under `warn` the pod is let in, and told; its wrapper then has no minimum to
+// refuse by.
+static int judge_score(struct ct_case *c, struct ct_decision *ret, struct ct_err *err)
+{
+    int r = ct_minimum_judge(c, err);
+    ret->min_score = c->minimum.points;
+    c->config.min_score = c->minimum.points;
+    c->config.require = c->minimum.require;
+    if (r != -CT_EDENIED || c->settings->mode != CT_MODE_WARN) {
+        return r;
+    }
+    ret->below_minimum = true;
+    ret->reason = c->reason;
+    (void)snprintf(ret->sentence, sizeof(ret->sentence), "%s", err->msg);
+    ct_warnings_add(&c->warnings, "cloudtaser: admitted below its minimum (mode warn): %s",
+                    err->msg);
+    c->config.min_score = 0;
+    c->config.require = 0;
+    return 0;
+}
+
+// Everything about an opted-in pod's CREATE: 0 and a patch (perhaps empty), or a denial.
+static int protect(struct ct_case *c, struct ct_patch *patch, struct ct_decision *ret,
+                   struct ct_err *err)
+{
+    CT_AUTO_BUF identity = {.max = MAX_IDENTITY};
+    int min = 0;
+    int r = ct_annotations_parse(json_object_get(c->metadata, "annotations"), &c->annotations, err);
+    if (r != 0) {
+        return ct_case_refuse(c, CT_REASON_ANNOTATION, r);
+    }
+    r = ct_pod_read(c, err);
+    if (r == 0) {
+        r = ct_pod_choose(c, err);
+    }
+    if (r == 0) {
+        r = ct_variables_check(c, &min, err);
+    }
+    if (r == 0) {
+        r = ct_vault_configure(c, err);
+    }
+    if (r == 0) {
+        ct_shape_write_identity(&c->annotations, &identity);
+        r = identity.failed ? ct_err_set(err, CT_ENOMEM, "out of memory for the identity volume")
+                            : ct_trust_check_shape(c, identity.data, err);
+    }
+    if (r == 0) {
+        ct_minimum_collect(c, min);
+        r = judge_score(c, ret, err);
+    }
+    return r != 0 ? r : ct_inject(c, identity.data, patch, err);
+}
+
+// What is asked, and what of it concerns this webhook at all.
+static int decide(struct ct_case *c, struct ct_patch *patch, struct ct_decision *ret,
+                  struct ct_err *err)
+{
+    bool create = strcmp(c->review.operation, "CREATE") == 0 && *c->review.subresource == '\0';
+    bool ephemeral = strcmp(c->review.subresource, "ephemeralcontainers") == 0;
+    ret->outcome = CT_OUTCOME_SKIPPED;
+    if (!c->review.pod || (!create && !ephemeral)) {
+        return 0;
+    }
+    if (c->review.object == NULL) {
+        return ct_case_deny(c, CT_REASON_MALFORMED, err, "the request holds no pod");
+    }
+    if (ephemeral) {
+        return ct_trust_check_ephemeral(c, err);
+    }
+    int opted = ct_annotations_opted_in(json_object_get(c->metadata, "annotations"), err);
+    if (opted < 0) {
+        return ct_case_refuse(c, CT_REASON_ANNOTATION, opted);
+    }
+    int r = opted > 0 ? protect(c, patch, ret, err) : 0;
+    if (opted > 0 && r == 0) {
+        ret->outcome = patch->n > 0 ? CT_OUTCOME_PATCHED : CT_OUTCOME_UNCHANGED;
+    }
+    return r;
+}
+
+static void deny(struct ct_case *c, const struct ct_err *why, struct ct_buf *out,
+                 struct ct_decision *ret)
+{
+    ret->reason = c->reason;
+    (void)snprintf(ret->sentence, sizeof(ret->sentence), "%s", why->msg);
+    if (c->settings->mode != CT_MODE_AUDIT) {
+        char sentence[600];
+        (void)snprintf(sentence, sizeof(sentence), "cloudtaser: %s", why->msg);
+        ret->outcome = CT_OUTCOME_DENIED;
+        ct_review_deny(c->review.uid, sentence, &c->warnings, out);
+        return;
+    }
+    ret->outcome = CT_OUTCOME_UNPROTECTED;
+    ct_warnings_add(&c->warnings, "cloudtaser: admitted without protection (mode audit): %s",
+                    why->msg);
+    ct_review_allow(c->review.uid, NULL, &c->warnings, out);
+}
+
+static int answer(struct ct_case *c, struct ct_buf *out, struct ct_decision *ret,
+                  struct ct_err *err)
+{
+    struct ct_err why = {0};
+    CT_AUTO_PATCH patch = {.text = {.max = MAX_PATCH}};
+    int r = decide(c, &patch, ret, &why);
+    if (r == -CT_EDENIED) {
+        deny(c, &why, out, ret);
+    } else if (r == 0) {
+        ct_review_allow(c->review.uid, &patch.text, &c->warnings, out);
+    } else {
+        return ct_err_set(err, (enum ct_code)-r, "%s", why.msg);
+    }
+    ret->warnings = c->warnings.n;
+    return out->failed ? ct_err_set(err, CT_ENOMEM, "out of memory for the answer") : 0;
+}
+
+static int parse(const char *body, size_t len, json_t **ret, struct ct_err *err)
+{
+    int r = ct_json_parse(body, len, "the body", ret, err);
+    if (r != 0 && ct_scratch_exhausted()) {
+        return ct_err_set(err, CT_ETOOBIG, "reading the body takes more than %zu MiB of memory",
+                          CT_SCRATCH_MAX >> 20);
+    }
+    return r;
+}
+
+int ct_mutate(const struct ct_webhook_settings *settings, const struct ct_nodes *nodes,
+              const char *body, size_t len, struct ct_buf *out, struct ct_decision *ret,
+              struct ct_err *err)
+{
+    struct ct_case c = {.settings = settings, .nodes = nodes};
+    json_t *document = NULL;
+    c.warnings.text.max = MAX_WARNINGS;
+    memset(ret, 0, sizeof(*ret));
+    ct_buf_reset(out);
+    ct_scratch_open();
+    int r = parse(body, len, &document, err);
+    if (r == 0) {
+        r = ct_review_read(document, &c.review, err);
+    }
+    if (r == 0) {
+        c.metadata = json_object_get(c.review.object, "metadata");
+        c.spec = json_object_get(c.review.object, "spec");
+        note_request(&c, ret);
+        r = answer(&c, out, ret, err);
+    }
+    case_done(&c);
+    ct_scratch_close_json(document);
+    return r;
+}

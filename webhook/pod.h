@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The pod under decision: its containers, which of them are wrapped, and the case that all the steps
+// of the decision share.
+#ifndef CT_WEBHOOK_POD_H
+#define CT_WEBHOOK_POD_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "annotation.h"
+#include "config.h"
+#include "mutate.h"
+#include "review.h"
+
+#define CT_POD_MAX_VARIABLES 2048 // in a container: bounds what checking it may cost
+
+struct ct_container {
+    const json_t *json;
+    const char *name;
+    size_t index;      // in its list
+    bool init;         // from spec.initContainers (native sidecars too)
+    bool injector;     // named as our init container
+    bool author;       // written by the pod's author, not by another webhook
+    bool reference;    // a variable of it holds a reference
+    bool wrap;         // to be wrapped
+    bool wrapped;      // its command is wrapped already
+    const json_t *command; // arrays of strings, or NULL
+    const json_t *args;
+    const json_t *env;     // array of objects with names, or NULL
+    const json_t *mounts;  // array of objects, or NULL
+};
+
+// The score that the pod must reach, and what of it the node must give.
+struct ct_minimum {
+    int points;        // 0: none
+    uint32_t require;  // bits of enum ct_check
+    int pod_share;     // what the pod reaches by itself
+    uint32_t counted;  // checks of the node that count for this pod
+    uint32_t lost;     // checks of the pod that its launcher undoes
+    const char *launcher; // name of the launcher that costs points, NULL: none
+    const struct ct_container *launched; // which container starts through it
+    const char *runtime_class; // NULL: the node's own
+    // Result of the look at the nodes.
+    int affinity_points;   // inject protection-points Gt this; -1: don't
+    uint32_t affinity_checks; // inject the labels of these checks
+};
+
+struct ct_case {
+    const struct ct_webhook_settings *settings;
+    const struct ct_nodes *nodes;
+    struct ct_review review;
+    const json_t *metadata;
+    const json_t *spec;
+    struct ct_container *containers; // in the scratch: init containers, then regular ones
+    size_t n_containers;
+    size_t n_init;
+    struct ct_annotations annotations;
+    struct ct_config config; // of the pod; `container` is set for each container in turn
+    struct ct_minimum minimum;
+    struct ct_warnings warnings;
+    enum ct_reason reason; // of the last denial
+};
+
+// Sets reason and sentence; returns -CT_EDENIED, the code of every denial.
+int ct_case_deny(struct ct_case *c, enum ct_reason reason, struct ct_err *err, const char *fmt, ...)
+    CT_PRINTF(4, 5);
+// Makes a denial of a library's refusal `r` (whose sentence is in err); -CT_ENOMEM stays as it is.
+int ct_case_refuse(struct ct_case *c, enum ct_reason reason, int r);
+
+// Reads the containers and checks their types; finds author's ones, references and wrapped commands.
+CT_CHECKED int ct_pod_read(struct ct_case *c, struct ct_err *err);
+// Chooses what to wrap, by annotation or by default, and wants a command of each.
+CT_CHECKED int ct_pod_choose(struct ct_case *c, struct ct_err *err);
+
+// "container app" or "init container setup", for sentences: use as "%s %s".
+const char *ct_container_kind(const struct ct_container *container);
+// The index in `command` at which the author's own begins: 2 when it is wrapped already.
+size_t ct_container_command_start(const struct ct_container *container);
+
+#endif

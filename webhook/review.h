@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The AdmissionReview around a pod: what is asked, and how it is answered.
+#ifndef CT_WEBHOOK_REVIEW_H
+#define CT_WEBHOOK_REVIEW_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "buf.h"
+#include "err.h"
+
+// Borrowed from the parsed document. Strings are never NULL.
+struct ct_review {
+    const char *uid;
+    const char *operation;
+    const char *subresource;
+    const char *namespace;
+    bool pod; // kind is v1 Pod, resource is pods
+    bool dry_run;
+    const json_t *object; // NULL or an object
+};
+
+// Checks the envelope. -CT_EINVAL when it cannot be answered: no admission.k8s.io/v1 AdmissionReview,
+// no request, no uid.
+CT_CHECKED int ct_review_read(const json_t *document, struct ct_review *ret, struct ct_err *err);
+
+// Warnings for the one who created the pod. Each is cut into pieces of at most 256 bytes, the API
+// server's bound; more than CT_WARNINGS_MAX pieces are left out. Zero-initialise with .text.max set.
+#define CT_WARNINGS_MAX 16
+struct ct_warnings {
+    struct ct_buf text; // "…","…"
+    unsigned n;
+};
+void ct_warnings_add(struct ct_warnings *w, const char *fmt, ...) CT_PRINTF(2, 3);
+
+// The complete answer. `patch` is the JSON Patch's text, NULL or empty for none.
+void ct_review_allow(const char *uid, const struct ct_buf *patch, const struct ct_warnings *warnings,
+                     struct ct_buf *out);
+void ct_review_deny(const char *uid, const char *sentence, const struct ct_warnings *warnings,
+                    struct ct_buf *out);
+
+#endif

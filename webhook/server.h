@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The webhook as a server: its routes, its health, its log. Everything but main's signals.
+#ifndef CT_WEBHOOK_SERVER_H
+#define CT_WEBHOOK_SERVER_H
+
+#include "err.h"
+#include "settings.h"
+
+// kube-apiserver sends objects of up to 3 MiB (etcd's bound, with room), the old one beside the new.
+#define CT_WEBHOOK_MAX_BODY ((size_t)7 * 1024 * 1024)
+
+struct ct_webhook;
+
+// Reads certificate and nodes and serves. A certificate that cannot be read is an error; without a
+// nodes file it serves, and /readyz says what is missing. The settings must outlive it. The calling
+// thread's signal mask is that of all threads. Logs.
+CT_CHECKED int ct_webhook_start(const struct ct_webhook_settings *settings, struct ct_webhook **ret,
+                                struct ct_err *err);
+
+// Looks at the files and takes up what has changed; logs it. Call it each second from one thread.
+void ct_webhook_tick(struct ct_webhook *webhook);
+
+unsigned ct_webhook_port(const struct ct_webhook *webhook);
+
+// Stops accepting, finishes running requests, frees. NULL is fine.
+void ct_webhook_stop(struct ct_webhook *webhook);
+
+#endif

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The variables of the pod's containers: references, reserved names, the minimum that a container
+// asks for, and secrets that would end in a command line.
+#ifndef CT_WEBHOOK_VARIABLES_H
+#define CT_WEBHOOK_VARIABLES_H
+
+#include "pod.h"
+
+// Checks every container's variables, and collects the highest CLOUDTASER_MIN_PROTECTION_SCORE in
+// *ret_min (0: none). References in containers that are not wrapped become warnings.
+// CLOUDTASER_CONFIG is left for ct_variables_check_derived().
+CT_CHECKED int ct_variables_check(struct ct_case *c, int *ret_min, struct ct_err *err);
+
+// Does a wrapped container hold variable `name` already? 1 yes, with that very text; 0 no; a denial
+// when its text differs, when it is there more than once, or takes its value from elsewhere.
+CT_CHECKED int ct_variables_check_derived(struct ct_case *c, const struct ct_container *container,
+                                          const char *name, const char *text, enum ct_reason reason,
+                                          struct ct_err *err);
+
+// Calls back for each $(NAME) of a text that kubelet would expand; "$$(" is its escape. Stops at the
+// first callback that returns true, and returns true then.
+bool ct_variables_each_expansion(const char *text,
+                                 bool (*found)(void *cls, const char *name, size_t len), void *cls);
+
+#endif

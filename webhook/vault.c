@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vault.h"
+
+#include <ctype.h>
+#include <string.h>
+#include <strings.h>
+
+#include "json.h"
+#include "shape.h"
+
+struct scheme {
+    const char *prefix;
+    unsigned port;
+};
+
+static const struct scheme schemes[] = {{"https://", 443}, {"http://", 80}};
+
+static bool read_port(const char *text, unsigned *ret)
+{
+    unsigned port = 0;
+    size_t digits = strspn(text, "0123456789");
+    for (size_t i = 0; i < digits && digits <= 5; i++) {
+        port = port * 10 + (unsigned)(text[i] - '0');
+    }
+    *ret = port;
+    return digits > 0 && digits <= 5 && port > 0 && port <= 65535 &&
+           (text[digits] == '\0' || strcmp(text + digits, "/") == 0);
+}
+
+// Length of the host, brackets of an IPv6 address included; 0 when it is none.
+static size_t host_length(const char *host)
+{
+    if (*host == '[') {
+        size_t inner = strspn(host + 1, "0123456789abcdefABCDEF:.");
+        return inner > 0 && host[inner + 1] == ']' ? inner + 2 : 0;
+    }
+    size_t len = 0;
+    while (isalnum((unsigned char)host[len]) || host[len] == '-' || host[len] == '.') {
+        len++;
+    }
+    return len;
+}
+
+bool ct_address_normalise(const char *address, char *out, size_t size)
+{
+    const struct scheme *scheme = NULL;
+    for (size_t i = 0; i < CT_ARRAY_LEN(schemes) && scheme == NULL; i++) {
+        if (strncasecmp(address, schemes[i].prefix, strlen(schemes[i].prefix)) == 0) {
+            scheme = &schemes[i];
+        }
+    }
+    if (scheme == NULL) {
+        return false;
+    }
+    const char *host = address + strlen(scheme->prefix);
+    size_t len = host_length(host);
+    const char *rest = host + len;
+    unsigned port = scheme->port;
+    bool good = len > 0 && (*rest == '\0' || strcmp(rest, "/") == 0);
+    if (len > 0 && *rest == ':') {
+        good = read_port(rest + 1, &port);
+    }
+    int written = snprintf(out, size, "%s%.*s:%u", scheme->prefix, (int)(len < 512 ? len : 512),
+                           host, port);
+    if (!good || len >= 512 || written < 0 || (size_t)written >= size) {
+        return false;
+    }
+    for (char *p = out; *p != '\0'; p++) {
+        *p = (char)tolower((unsigned char)*p);
+    }
+    return true;
+}
+
+static bool same_address(const char *wanted, const char *allowed)
+{
+    char normal[600];
+    return allowed != NULL && ct_address_normalise(allowed, normal, sizeof(normal)) &&
+           strcmp(wanted, normal) == 0;
+}
+
+// Takes the operator's own spelling, so that the author has no say in a single byte of it.
+static int choose_address(struct ct_case *c, const char **ret, struct ct_err *err)
+{
+    const struct ct_webhook_settings *s = c->settings;
+    const char *wanted = c->annotations.vault_address;
+    if (wanted == NULL) {
+        *ret = s->vault_address;
+        return s->vault_address != NULL
+                   ? 0
+                   : ct_case_deny(c, CT_REASON_ADDRESS, err,
+                                  "the pod names no Vault address and the operator has set no default: "
+                                  "give cloudtaser.io/vault-address");
+    }
+    char normal[600];
+    if (!ct_address_normalise(wanted, normal, sizeof(normal))) {
+        return ct_case_deny(c, CT_REASON_ADDRESS, err,
+                            "cloudtaser.io/vault-address \"%.120s\" is no address: give http:// or "
+                            "https://, a host and perhaps a port, nothing else",
+                            wanted);
+    }
+    *ret = same_address(normal, s->vault_address) ? s->vault_address : NULL;
+    for (size_t i = 0; i < s->vault_allow.n && *ret == NULL; i++) {
+        if (same_address(normal, s->vault_allow.item[i])) {
+            *ret = s->vault_allow.item[i];
+        }
+    }
+    if (*ret == NULL) {
+        return ct_case_deny(c, CT_REASON_ADDRESS, err,
+                            "cloudtaser.io/vault-address \"%.120s\" is not allowed: the operator allows "
+                            "%.120s%s; others need --vault-allow",
+                            wanted, s->vault_address != NULL ? s->vault_address : "no default",
+                            s->vault_allow.n > 0 ? " and a list of others" : "");
+    }
+    return 0;
+}
+
+static int check_permissions(struct ct_case *c, struct ct_err *err)
+{
+    const struct ct_annotations *a = &c->annotations;
+    const struct {
+        bool asked;
+        bool allowed;
+        const char *key;
+        const char *option;
+    } permissions[] = {
+        {a->vault_skip_verify, c->settings->allow_skip_verify, "vault-skip-verify",
+         "allow-skip-verify"},
+        {a->vault_ca_configmap != NULL, c->settings->allow_ca_configmap, "vault-ca-configmap",
+         "allow-ca-configmap"},
+        {a->plain_environment, c->settings->allow_plain_environment, "plain-environment",
+         "allow-plain-environment"},
+    };
+    for (size_t i = 0; i < CT_ARRAY_LEN(permissions); i++) {
+        if (permissions[i].asked && !permissions[i].allowed) {
+            return ct_case_deny(c, CT_REASON_PERMISSION, err,
+                                "cloudtaser.io/%s needs the operator's permission (--%s), which is not "
+                                "given: remove it",
+                                permissions[i].key, permissions[i].option);
+        }
+    }
+    return 0;
+}
+
+static int copy(struct ct_case *c, const char *key, const char *value, const char *fallback,
+                char *out, size_t size, struct ct_err *err)
+{
+    const char *text = value != NULL ? value : fallback;
+    text = text != NULL ? text : "";
+    size_t len = strlen(text);
+    if (len >= size) {
+        return ct_case_deny(c, CT_REASON_ANNOTATION, err,
+                            "cloudtaser.io/%s is %zu bytes long; %zu are allowed", key, len,
+                            size - 1);
+    }
+    memcpy(out, text, len + 1);
+    return 0;
+}
+
+static int copy_texts(struct ct_case *c, const char *address, struct ct_err *err)
+{
+    const struct ct_annotations *a = &c->annotations;
+    const struct ct_webhook_settings *s = c->settings;
+    struct ct_config *config = &c->config;
+    const char *name = ct_json_str(c->metadata, "name");
+    const struct {
+        const char *key;
+        const char *value;
+        const char *fallback;
+        char *out;
+        size_t size;
+    } texts[] = {
+#define FIELD(field) config->field, sizeof(config->field)
+        {"vault-address", address, NULL, FIELD(vault_address)},
+        {"vault-auth-path", a->vault_auth_path, s->vault_auth_path, FIELD(auth_path)},
+        {"vault-role", a->vault_role, s->vault_role, FIELD(role)},
+        {"vault-namespace", a->vault_namespace, s->vault_namespace, FIELD(vault_namespace)},
+        {"name", name, NULL, FIELD(pod)},
+        {"namespace", c->review.namespace, NULL, FIELD(pod_namespace)},
+        {"ca", a->vault_ca_configmap != NULL ? CT_SHAPE_CA_FILE : NULL, NULL, FIELD(ca_file)},
+        {"token", CT_SHAPE_TOKEN_FILE, NULL, FIELD(token_file)},
+#undef FIELD
+    };
+    for (size_t i = 0; i < CT_ARRAY_LEN(texts); i++) {
+        int r = copy(c, texts[i].key, texts[i].value, texts[i].fallback, texts[i].out,
+                     texts[i].size, err);
+        if (r != 0) {
+            return r;
+        }
+    }
+    return 0;
+}
+
+static int check_auth(struct ct_case *c, struct ct_err *err)
+{
+    const struct ct_annotations *a = &c->annotations;
+    if (c->config.auth == CT_AUTH_TOKEN) {
+        return a->vault_token_secret != NULL
+                   ? 0
+                   : ct_case_deny(c, CT_REASON_ANNOTATION, err,
+                                  "cloudtaser.io/vault-auth-method is \"token\": name the Secret that "
+                                  "holds the token (key \"token\") in "
+                                  "cloudtaser.io/vault-token-secret");
+    }
+    return c->config.role[0] != '\0'
+               ? 0
+               : ct_case_deny(c, CT_REASON_ANNOTATION, err,
+                              "the pod names no Vault role and the operator has set no default: give "
+                              "cloudtaser.io/vault-role");
+}
+
+int ct_vault_configure(struct ct_case *c, struct ct_err *err)
+{
+    const struct ct_annotations *a = &c->annotations;
+    const char *address = NULL;
+    int r = choose_address(c, &address, err);
+    if (r == 0) {
+        r = check_permissions(c, err);
+    }
+    if (r != 0) {
+        return r;
+    }
+    ct_config_init(&c->config);
+    c->config.auth = a->has_auth ? a->auth : CT_AUTH_KUBERNETES;
+    c->config.skip_verify = a->vault_skip_verify;
+    c->config.plain_environment = a->plain_environment;
+    c->config.timeout_ms = c->settings->vault_timeout;
+    c->config.retry_budget_ms = c->settings->vault_retry_budget;
+    r = copy_texts(c, address, err);
+    return r != 0 ? r : check_auth(c, err);
+}
+
+int ct_vault_write_config(struct ct_case *c, const struct ct_container *container,
+                          struct ct_buf *out, struct ct_err *err)
+{
+    int r = copy(c, "containers", container->name, NULL, c->config.container,
+                 sizeof(c->config.container), err);
+    if (r != 0) {
+        return r;
+    }
+    CT_AUTO_BUF plain = {.max = CT_CONFIG_MAX};
+    ct_config_write(&c->config, &plain);
+    ct_buf_reset(out);
+    // Only JSON strings can hold a '$', and there \u0024 is the same.
+    for (const char *p = plain.data; p != NULL && *p != '\0';) {
+        size_t len = strcspn(p, "$");
+        ct_buf_add(out, p, len);
+        p += len;
+        if (*p == '$') {
+            ct_buf_add_str(out, "\\u0024");
+            p++;
+        }
+    }
+    if (plain.failed || out->failed || out->len == 0) {
+        return ct_err_set(err, CT_ENOMEM, "out of memory for " CT_CONFIG_VARIABLE);
+    }
+    return 0;
+}
