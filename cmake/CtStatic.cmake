@@ -21,7 +21,9 @@ if(EXISTS "${CT_DEPS_TOOL}")
             BINARY_DIR "${CMAKE_BINARY_DIR}/static"
             PREFIX "${CMAKE_BINARY_DIR}/static-stamps"
             DEPENDS static_deps
+            # Afresh when one of these changes: another prefix must not meet old cache entries.
             CMAKE_ARGS
+                --fresh
                 -DCT_STATIC=ON
                 -DCMAKE_TOOLCHAIN_FILE=${CMAKE_SOURCE_DIR}/cmake/musl-x86_64.cmake
                 -DCMAKE_PREFIX_PATH=${CT_STATIC_PREFIX}
