@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""tools/demo: it is through where all is well, and fails, saying so, where one thing is not."""
+
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+
+from process import ROOT, build_dir
+
+DEMO = ROOT / "tools" / "demo"
+PROGRAMS = ["cli/cloudtaser-dev-vault", "webhook/cloudtaser-webhook",
+            "static/wrapper/cloudtaser-wrapper", "static/injector/cloudtaser-injector",
+            "test/demo/demo_app", "test/attacks/holder", "test/attacks/residue",
+            *("test/attacks/attack_" + v for v in
+              ("process_vm_readv", "proc_mem", "environ", "pidfd_getfd"))]
+
+
+def leftovers():
+    """Folders, cgroups and mounts that a demo makes."""
+    found = [str(p) for place in ("/tmp", "/sys/fs/cgroup/memory", "/sys/fs/cgroup")
+             for pattern in ("ct-demo-*", "ct-pod-*") for p in pathlib.Path(place).glob(pattern)]
+    mounts = pathlib.Path("/proc/mounts").read_text()
+    return set(found) | {line for line in mounts.splitlines() if "/ct-demo-" in line}
+
+
+class DemoTest(unittest.TestCase):
+    def setUp(self):
+        self.before = leftovers()
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="ct-test-demo-"))
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def tearDown(self):
+        self.assertEqual(leftovers() - self.before, set())
+
+    def build_but(self, name, content):
+        """A build folder like the real one, with a script in place of one program."""
+        for program in PROGRAMS:
+            path = self.folder / program
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.symlink_to(build_dir() / program)
+        path = self.folder / name
+        path.unlink()
+        path.write_text(content)
+        path.chmod(0o755)
+
+    def run_demo(self, build=None):
+        done = subprocess.run([DEMO], env={**os.environ, "CT_BUILD_DIR": str(build or build_dir())},
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              check=False, timeout=120)
+        return done.returncode, done.stdout + done.stderr
+
+    def test_demo_is_through(self):
+        code, told = self.run_demo()
+        self.assertEqual(code, 0, told)
+        self.assertIn("everything was as it must be", told)
+        self.assertNotIn("WRONG", told)
+        self.assertNotIn("\033", told)
+
+    def test_demo_fails_on_another_wrapper(self):
+        self.build_but("static/wrapper/cloudtaser-wrapper", '#!/bin/sh\nexec "$@"\n')
+        code, told = self.run_demo(self.folder)
+        self.assertEqual(code, 1, told)
+        self.assertIn("is not the wrapper that this injector was built with", told)
+
+    def test_demo_fails_on_an_attack_that_proves_nothing(self):
+        self.build_but("test/attacks/attack_environ", "#!/bin/sh\necho vector: refused\n")
+        code, told = self.run_demo(self.folder)
+        self.assertEqual(code, 1, told)
+        self.assertIn("WRONG: the control shows nothing", told)
+
+    def test_demo_fails_on_an_attack_that_succeeds(self):
+        self.build_but("test/attacks/attack_proc_mem",
+                       "#!/bin/sh\necho vector: LEAKED: found\nexit 1\n")
+        code, told = self.run_demo(self.folder)
+        self.assertEqual(code, 1, told)
+        self.assertIn("WRONG: app: LEAKED: found", told)
+
+    def test_demo_cleans_up_when_it_is_ended(self):
+        with subprocess.Popen([DEMO], env={**os.environ, "CT_BUILD_DIR": str(build_dir())},
+                              stdout=subprocess.PIPE, text=True) as demo:
+            for line in demo.stdout:
+                if line.startswith("3. "):
+                    break
+            time.sleep(0.3)
+            demo.send_signal(signal.SIGTERM)
+            demo.communicate(timeout=30)
+        self.assertEqual(demo.returncode, 128 + signal.SIGTERM)
