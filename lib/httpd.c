@@ -427,13 +427,8 @@ CT_CHECKED static int start_daemon(struct ct_httpd *server, const struct ct_http
     unsigned limit = options->max_connections != 0 ? options->max_connections : DEFAULT_CONNECTIONS;
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC;
     struct MHD_OptionItem tls[] = {
-        {MHD_OPTION_HTTPS_CERT_CALLBACK2, (intptr_t)ct_httpd_tls_callback, NULL},
+        {MHD_OPTION_HTTPS_CERT_CALLBACK2, 0, (void *)ct_httpd_tls_callback},
         {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)ct_httpd_tls_priorities},
-        {MHD_OPTION_END, 0, NULL},
-    };
-    // A pool of one thread is spelt as no pool.
-    struct MHD_OptionItem pool[] = {
-        {threads > 1 ? MHD_OPTION_THREAD_POOL_SIZE : MHD_OPTION_END, (intptr_t)threads, NULL},
         {MHD_OPTION_END, 0, NULL},
     };
     if (server->tls != NULL) {
@@ -450,7 +445,7 @@ CT_CHECKED static int start_daemon(struct ct_httpd *server, const struct ct_http
         MHD_OPTION_URI_LOG_CALLBACK, on_request_line, server,
         MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, //
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, //
-        MHD_OPTION_ARRAY, pool, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
+        MHD_OPTION_THREAD_POOL_SIZE, threads, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
     if (server->daemon == NULL) {
         return ct_err_errno(err, "cannot start the server on %s", options->listen);
     }
@@ -505,13 +500,15 @@ int ct_httpd_start(const struct ct_httpd_options *options, struct ct_httpd **ret
         r = ct_httpd_conns_init(&server->conns, 2 * timeout * 1000, err);
     }
     if (r == 0) {
+        *ret = server; // handlers may run, and look for it, before this function returns
         r = start_daemon(server, options, fd, err);
     }
     if (r < 0) {
+        *ret = NULL;
         return r;
     }
     (void)ct_steal_fd(&fd); // libmicrohttpd's now
-    *ret = ct_steal(&server);
+    (void)ct_steal(&server);
     return 0;
 }
 

@@ -49,6 +49,9 @@ struct ct_httpd_options {
 };
 
 struct ct_httpd;
+// Listens and serves in threads of its own, with the caller's signal mask. `*ret` is set before the
+// first handler can run. Options are copied but for `routes` and `cls`, which must outlive the
+// server. CT_EINVAL, CT_ENOTFOUND (certificate), CT_ESYSTEM (address in use), CT_ENOMEM.
 CT_CHECKED int ct_httpd_start(const struct ct_httpd_options *options, struct ct_httpd **ret,
                               struct ct_err *err);
 unsigned ct_httpd_port(const struct ct_httpd *server);

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// cloudtaser-dev-vault: for development, never for secrets that matter.
+#include <signal.h>
+
+#include "ct_version.h"
+#include "dev_vault.h"
+#include "log.h"
+#include "option.h"
+
+struct settings {
+    char *listen, *tls_cert, *tls_key, *kv, *root_token;
+    struct ct_option_list role;
+};
+
+#define AT(field) offsetof(struct settings, field)
+
+static const struct ct_option options[] = {
+    {.name = "listen", .kind = CT_OPTION_STRING, .offset = AT(listen),
+     .fallback = "127.0.0.1:8200", .argument = "ADDRESS:PORT",
+     .help = "Where to serve; port 0 takes any free one."},
+    {.name = "tls-cert", .kind = CT_OPTION_STRING, .offset = AT(tls_cert), .argument = "FILE",
+     .help = "Certificate (PEM); without it the server speaks plain HTTP."},
+    {.name = "tls-key", .kind = CT_OPTION_STRING, .offset = AT(tls_key), .argument = "FILE",
+     .help = "The certificate's private key (PEM)."},
+    {.name = "kv", .kind = CT_OPTION_STRING, .offset = AT(kv), .argument = "FILE",
+     .help = "Secrets below secret/: a JSON object of paths, each with its keys and values, or an "
+             "array of such versions."},
+    {.name = "root-token", .kind = CT_OPTION_STRING, .offset = AT(root_token), .argument = "TOKEN",
+     .help = "The token that may do everything; without it a random one is made and printed."},
+    {.name = "role", .kind = CT_OPTION_LIST, .offset = AT(role), .argument = "NAME[=PREFIX,…]",
+     .help = "A role of the kubernetes login, and what its tokens may read below secret/ "
+             "(everything without '='); may be given repeatedly."},
+};
+
+static const struct ct_option_table table = {
+    .program = "cloudtaser-dev-vault",
+    .summary = "A small Vault-compatible server for development: in memory, verifies no JWT.",
+    .options = options,
+    .n = CT_ARRAY_LEN(options),
+};
+
+CT_CHECKED static int fill(struct ct_dev_store *store, const struct settings *settings,
+                           struct ct_err *err)
+{
+    int r = ct_dev_store_init(store, settings->root_token, err);
+    for (size_t i = 0; i < settings->role.n && r == 0; i++) {
+        r = ct_dev_store_role(store, settings->role.item[i], err);
+    }
+    return r == 0 && settings->kv != NULL ? ct_dev_store_load(store, settings->kv, err) : r;
+}
+
+CT_CHECKED static int serve(struct ct_dev_vault *vault, const struct settings *settings,
+                            struct ct_err *err)
+{
+    struct ct_httpd *httpd = NULL;
+    sigset_t signals;
+    int signal_number = 0;
+    const struct ct_httpd_options how = {
+        .listen = settings->listen, .tls_cert = settings->tls_cert, .tls_key = settings->tls_key,
+        .threads = 2, .max_body = 1024 * 1024, .routes = ct_dev_vault_routes,
+        .n_routes = ct_dev_vault_n_routes, .cls = vault,
+    };
+    int r = fill(&vault->store, settings, err);
+    (void)sigemptyset(&signals);
+    (void)sigaddset(&signals, SIGTERM);
+    (void)sigaddset(&signals, SIGINT);
+    (void)sigprocmask(SIG_BLOCK, &signals, NULL);
+    (void)signal(SIGPIPE, SIG_IGN);
+    r = r < 0 ? r : ct_httpd_start(&how, &httpd, err);
+    if (r < 0) {
+        return r;
+    }
+    ct_log(CT_LOG_WARN, "for development only: secrets lie in plain memory, no JWT is verified");
+    ct_log(CT_LOG_INFO, "serves Vault's API at %s://%s, port %u", how.tls_cert ? "https" : "http",
+           how.listen, ct_httpd_port(httpd));
+    if (settings->root_token == NULL) {
+        ct_log(CT_LOG_INFO, "root token: %s", vault->store.tokens[0].text);
+    }
+    (void)sigwait(&signals, &signal_number);
+    ct_httpd_stop(httpd);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct settings settings = {0};
+    struct ct_err err = {0};
+    struct ct_dev_vault vault = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    ct_log_init(table.program, CT_LOG_TEXT);
+    int r = ct_option_parse(&table, argc, argv, &settings, &err);
+    if (r == CT_OPTION_HELP) {
+        ct_option_help(&table, stdout);
+        return 0;
+    }
+    if (r == CT_OPTION_VERSION) {
+        (void)printf("%s %s\n", table.program, CT_VERSION);
+        return 0;
+    }
+    if (r < 0) {
+        (void)fprintf(stderr, "%s: %s\n", table.program, err.msg);
+        return 2;
+    }
+    r = serve(&vault, &settings, &err);
+    if (r < 0) {
+        ct_log(CT_LOG_ERROR, "%s", err.msg);
+    }
+    ct_dev_store_done(&vault.store);
+    ct_option_free(&table, &settings);
+    return r < 0 ? 1 : 0;
+}
