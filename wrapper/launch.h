@@ -29,6 +29,8 @@ struct ct_launched {
     bool traced;   // stopped at its exec, waiting for ct_launch_release()
     int mem_fd;    // /proc/APP/mem, opened while it was dumpable; -1 when not to be had
     int maps_fd;   // /proc/APP/maps, likewise
+    int go_fd;     // not traced: waits before its exec for a byte here; else -1
+    int report_fd; // not traced: an exec that failed is told here; else -1
 };
 
 // Starts the app up to its exec stop, delivers the secrets, attacks it and records the app's facts.
@@ -37,7 +39,8 @@ struct ct_launched {
 // running after an error.
 CT_CHECKED int ct_launch_prepare(const struct ct_launch_spec *spec, struct ct_facts *facts,
                                  struct ct_launched *ret, struct ct_err *err);
-// Lets it run its first instruction; the tracer is detached.
+// Lets it run its first instruction; the tracer is detached. What was not traced only now execs, and
+// can fail with CT_ENOTFOUND or CT_ENOEXEC.
 CT_CHECKED int ct_launch_release(struct ct_launched *app, struct ct_err *err);
 // Kills and reaps an app that was not released; closes descriptors.
 void ct_launch_abandon(struct ct_launched *app);

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "app_proof.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "attack.h"
+#include "smaps.h"
+#include "verdict.h"
+
+void ct_app_proof_none(struct ct_facts *facts, const char *fmt, ...)
+{
+    static const enum ct_check memory[] = {CT_CHECK_MEMFD_SECRET, CT_CHECK_MLOCK,
+                                           CT_CHECK_MADV_DONTDUMP, CT_CHECK_PR_SET_DUMPABLE};
+    char reason[sizeof(facts->fact[0][0].reason)];
+    va_list args;
+    va_start(args, fmt);
+    int n = vsnprintf(reason, sizeof(reason), fmt, args);
+    va_end(args);
+    for (size_t i = 0; i < CT_ARRAY_LEN(memory); i++) {
+        ct_fact_failed(facts, memory[i], CT_HOLDER_APP, "%s", n < 0 ? "" : reason);
+    }
+}
+
+// Does a process hold a descriptor of secret memory? -1 when its /proc/PID/fd cannot be read.
+static int holds_secret_fd(pid_t pid)
+{
+    char path[64];
+    (void)snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+    DIR *dir = opendir(path);
+    if (dir == NULL) {
+        return -1;
+    }
+    int held = 0;
+    for (struct dirent *e = readdir(dir); e != NULL && held == 0; e = readdir(dir)) {
+        char target[64];
+        ssize_t n = readlinkat(dirfd(dir), e->d_name, target, sizeof(target));
+        held = n > 0 && memmem(target, (size_t)n, "secretmem", 9) != NULL;
+    }
+    (void)closedir(dir);
+    return held;
+}
+
+static void prove_secret(struct ct_facts *facts, const struct ct_inject *in,
+                         const struct ct_delivery *d, int mem_fd)
+{
+    const enum ct_check check = CT_CHECK_MEMFD_SECRET;
+    if (d->area.kind != CT_SECMEM_SECRET) {
+        ct_fact_failed(facts, check, CT_HOLDER_APP, "%s", d->area.secret_reason);
+        return;
+    }
+    int held = holds_secret_fd(in->pid);
+    if (held != 0) {
+        ct_fact_failed(facts, check, CT_HOLDER_APP, "%s",
+                       held > 0 ? "the app holds a descriptor of its secret memory"
+                                : "needs /proc: /proc/APP/fd cannot be read");
+        return;
+    }
+    ct_verdict_pages(facts, CT_HOLDER_APP, ct_attack_page(in->pid, mem_fd, in->stack, true),
+                     ct_attack_page(in->pid, mem_fd, d->app_base, true));
+}
+
+// Finds the mappings that hold two addresses.
+static int find_mappings(pid_t pid, uintptr_t secret, uintptr_t control, struct ct_flags *ret)
+{
+    struct ct_smaps maps;
+    int status = ct_smaps_open(&maps, pid);
+    if (status == 0) {
+        ct_flags_find(&maps, secret, control, ret);
+        ct_smaps_close(&maps);
+    }
+    return status;
+}
+
+void ct_app_proof_memory(struct ct_facts *facts, const struct ct_inject *in,
+                         const struct ct_delivery *d, int mem_fd)
+{
+    prove_secret(facts, in, d, mem_fd);
+    struct ct_flags flags = {0};
+    if (find_mappings(in->pid, d->app_base, in->stack, &flags) != 0) {
+        ct_verdict_no_proc(facts, CT_HOLDER_APP, "/proc/APP/smaps");
+        return;
+    }
+    ct_verdict_flags(facts, CT_HOLDER_APP, &flags,
+                     d->lock_errno == 0 ? "" : ct_err_name(d->lock_errno),
+                     d->dontdump_errno == 0 ? "" : ct_err_name(d->dontdump_errno));
+}
+
+int ct_app_proof_dumpable(struct ct_facts *facts, struct ct_inject *in, struct ct_err *err)
+{
+    const long set[6] = {PR_SET_DUMPABLE, 0};
+    const long get[6] = {PR_GET_DUMPABLE};
+    long result = 0;
+    long dumpable = -1;
+    int status = ct_inject_call(in, SYS_prctl, set, &result, err);
+    if (status == 0) {
+        status = ct_inject_call(in, SYS_prctl, get, &dumpable, err);
+    }
+    if (status != 0) {
+        return status;
+    }
+    ct_verdict_dumpable(facts, CT_HOLDER_APP, in->pid, in->stack, (int)-result, dumpable == 0);
+    return 0;
+}
