@@ -151,10 +151,9 @@ class Environment:
         """The services whose logs may explain a failure with this text."""
         services = [*self.services, self.webhook.service]
         dead = [s for s in services if s.process.poll() is not None]
-        named = [s for s in services
-                 if s.name.startswith(("webhook", "vault"))
-                 and (s.name in text or "denied" in text)]
-        return dead or named
+        if not dead and "cloudtaser-wrapper] " in text:
+            return [self.vault.service]
+        return dead or ([self.webhook.service] if "admission webhook" in text else [])
 
     def everything_logged(self):
         """(name, bytes) of every log of this run so far, the control plane's too."""

@@ -51,7 +51,7 @@ class _Result(unittest.TestResult):
         text = self._exc_info_to_string(error, test)
         print("".join(f"     {title}{line}\n" for line in text.splitlines()), end="")
         for service in environment.current().suspects(text):
-            print(f"     the end of {service.log}:\n{service.tail(12)}")
+            print(f"     the end of {service.log}:\n{service.tail(6)}")
         sys.stdout.flush()
 
     def addFailure(self, test, err):

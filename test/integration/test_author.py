@@ -41,15 +41,16 @@ class Author(TestCase):
 
     def test_bad_references(self):
         cases = {
-            "no key": "vault:secret/data/db",
-            "version": "vault:secret/data/db#password#new",
-            "dots": "vault:secret/../sys/mounts#x",
-            "empty segment": "vault:secret//db#x",
-            "not closed": "a${vault:secret/data/db#password",
+            "no key": ("vault:secret/data/db", '"secret/data/db"'),
+            "version": ("vault:secret/data/db#password#new", '"secret/data/db#password#new"'),
+            "dots": ("vault:secret/../sys/mounts#x", '"secret/../sys/mounts#x"'),
+            "empty segment": ("vault:secret//db#x", '"secret//db#x"'),
+            "not closed": ("a${vault:secret/data/db#password", "lacks its closing '}'"),
         }
-        for name, value in cases.items():
+        for name, (value, text) in cases.items():
             with self.subTest(name):
-                self.refused(pod(containers=[container(env={"X": value})]), "X", value)
+                self.refused(pod(containers=[container(env={"X": value})]),
+                             "variable X of container app holds a bad reference: ", text)
 
     def test_foreign_addresses(self):
         self.refuse_all({

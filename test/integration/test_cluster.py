@@ -22,7 +22,7 @@ def sized(requests=None, limits=None):
 def deployment(template, replicas=1):
     name = unique("deployment")
     labels = {"app": name}
-    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "labels": labels},
             "spec": {"replicas": replicas, "selector": {"matchLabels": labels},
                      "template": {"metadata": {**template["metadata"], "labels": labels},
                                   "spec": template["spec"]}}}
@@ -33,6 +33,11 @@ class Cluster(TestCase):
         answer = self.cluster.api(
             "GET", f"/api/v1/namespaces/{APPS}/pods?labelSelector=app%3D{name}")
         return answer["items"]
+
+    def delete_all(self, name):
+        """The Deployment and what it has made; no garbage collector does that here."""
+        self.cluster.kubectl("delete", "deployment,replicaset,pod", "-n", APPS, "-l", f"app={name}",
+                             "--grace-period=0", "--force", "--wait=false")
 
     def test_a_deployments_pods_are_injected(self):
         template = pod()
@@ -47,7 +52,7 @@ class Cluster(TestCase):
         # The template itself is what its author wrote.
         self.assertEqual(made["spec"]["template"]["spec"]["containers"][0]["command"],
                          template["spec"]["containers"][0]["command"])
-        self.cluster.kubectl("delete", "deployment", "-n", APPS, name, "--wait=false")
+        self.delete_all(name)
 
     def test_a_replica_sets_event_carries_the_reason(self):
         template = pod({"min-protection-score": "70"}, nodeSelector={"pool": "old"})
@@ -66,7 +71,7 @@ class Cluster(TestCase):
         self.assertIn("70", message)
         self.assertIn("kernel 5.10", message)
         self.assertEqual(self.pods_of(name), [])
-        self.cluster.kubectl("delete", "deployment", "-n", APPS, name, "--wait=false")
+        self.delete_all(name)
 
     def test_pod_security_restricted(self):
         loose = pod()
@@ -116,11 +121,13 @@ class Cluster(TestCase):
     def test_a_sidecar_that_another_webhook_adds_later(self):
         later = SecondWebhook(self.cluster, self.env.webhook_ca, "later-mesh")
         self.addCleanup(later.close)
-        before = self.env.webhook.reviews()
+        webhook = self.env.webhook
+        patched, unchanged = webhook.decisions("patched"), webhook.decisions("unchanged")
         original = pod({ANNOTATION: "later-mesh"})
         stored = self.admit(original)
         self.assertEqual(later.added, 1)
-        self.assertEqual(self.env.webhook.reviews(), before + 2, "no second look was taken")
+        self.assertEqual(webhook.decisions("patched"), patched + 1)
+        self.assertEqual(webhook.decisions("unchanged"), unchanged + 1, "no second look was taken")
         original["spec"]["containers"].append(SIDECAR)
         self.assert_injected(stored, original)
 
@@ -173,18 +180,41 @@ class Cluster(TestCase):
     def test_a_stored_pod_created_anew_has_the_same_shape(self):
         original = pod()
         stored = self.admit(original)
-        again = {"apiVersion": "v1", "kind": "Pod", "spec": stored["spec"],
-                 "metadata": {"name": unique("again"),
-                              "annotations": stored["metadata"]["annotations"]}}
-        twin = self.admit(again)
+        kept = json.loads(json.dumps(stored))
+        for field in ("uid", "resourceVersion", "managedFields", "creationTimestamp", "generation"):
+            kept["metadata"].pop(field, None)
+        self.cluster.kubectl("delete", "pod", "-n", APPS, stored["metadata"]["name"],
+                             "--grace-period=0", "--force")
+        twin = self.admit(kept)
         self.assert_injected(twin, original)
-        self.assertEqual(self.settings(twin)["pod"], again["metadata"]["name"])
-        # With a word changed by hand it is not taken for ours.
-        for number, one in enumerate(again["spec"]["initContainers"]):
-            if one["name"] == "cloudtaser-injector":
-                again["spec"]["initContainers"][number]["image"] = "evil.example.com/x:1"
-        again["metadata"]["name"] = unique("forged")
-        self.refused(again, "cloudtaser-injector")
+        self.assertEqual(twin["spec"], stored["spec"])
+
+    def test_a_stored_pod_that_was_changed_is_not_taken_for_ours(self):
+        stored = self.admit(pod())
+        name = stored["metadata"]["name"]
+        self.cluster.kubectl("delete", "pod", "-n", APPS, name, "--grace-period=0", "--force")
+
+        def refused(change, text):
+            again = json.loads(json.dumps({"apiVersion": "v1", "kind": "Pod",
+                                           "spec": stored["spec"], "metadata": {
+                                               "name": name,
+                                               "annotations": stored["metadata"]["annotations"]}}))
+            change(again["spec"])
+            self.refused(again, text)
+
+        def image(spec):
+            spec["initContainers"][0]["image"] = "evil.example.com/x:1"
+
+        def program(spec):
+            spec["containers"][0]["command"][0] = "/cloudtaser/../bin/evil"
+
+        def settings(spec):
+            for one in spec["containers"][0]["env"]:
+                if one["name"] == "CLOUDTASER_CONFIG":
+                    one["value"] = one["value"].replace(self.env.vault.url, "https://evil.org")
+        refused(image, "cloudtaser-injector")
+        refused(program, "/cloudtaser/../bin/evil")
+        refused(settings, "CLOUDTASER_CONFIG")
 
     def test_annotations_added_later_do_not_inject(self):
         stored = self.admit(pod(inject=False))

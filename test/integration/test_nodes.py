@@ -98,10 +98,12 @@ class Nodes(TestCase):
 
     def test_a_broken_nodes_file_keeps_the_last_good_one(self):
         good = self.env.nodes_file.read_text()
+        webhook = self.env.webhook
+        refused = webhook.reloads("nodes", "refused")
         try:
             self.env.nodes_file.write_text(good[:len(good) // 2])
-            wait_until(lambda: "nodes" in self.env.webhook.service.text().splitlines()[-1].lower(),
-                       "the webhook to complain of the nodes file", 5)
+            wait_until(lambda: webhook.reloads("nodes", "refused") > refused,
+                       "the webhook to refuse the nodes file", 5)
             self.admit(pod({"min-protection-score": "70"}))
         finally:
             self.cluster.write_nodes(self.env.nodes_file)

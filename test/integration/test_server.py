@@ -25,17 +25,13 @@ class Server(TestCase):
             "no uid": ("POST", review(request={"operation": "CREATE"}), JSON, 400),
             "apiVersion": ("POST", review(apiVersion="admission.k8s.io/v1beta1"), JSON, 400),
             "content type": ("POST", review(), {"Content-Type": "text/plain"}, 415),
-            "too large": ("POST", b" " * ((7 << 20) + 1), JSON, 413),
+            # Told by its length: nobody has to send it all to learn that it is refused.
+            "too large": ("POST", None, {**JSON, "Content-Length": str((7 << 20) + 1)}, 413),
             "GET": ("GET", None, {}, 405),
         }
         for name, (method, body, headers, expected) in cases.items():
             with self.subTest(name):
-                try:
-                    status, text = self.env.webhook.send(method, "/mutate", body, headers)
-                except (BrokenPipeError, ConnectionResetError):
-                    # It may close at once on a client that goes on sending what it will not read.
-                    self.assertEqual(name, "too large")
-                    continue
+                status, text = self.env.webhook.send(method, "/mutate", body, headers)
                 self.assertEqual(status, expected, text)
                 if expected == 400:
                     self.assertIn("error", json.loads(text))

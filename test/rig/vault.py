@@ -28,7 +28,7 @@ class RealVault:
         self._tls = ssl.create_default_context(cafile=str(authority.certificate))
         self._root = None
         self.service = Service(
-            name, [pathlib.Path(binaries) / "vault", "-listen", "127.0.0.1:0", "-log-level", "debug",
+            name, [pathlib.Path(binaries) / "vault", "-listen", "127.0.0.1:0", "-log-level", "info",
                    "-tls-cert", certificate, "-tls-key", key], log_dir)
         try:
             line = self.service.wait_for(

@@ -83,9 +83,19 @@ class Webhook:
         return {name: float(value) for name, value in lines}
 
     def reviews(self):
-        """How many admission reviews it has answered so far."""
+        """How many admission requests it has seen so far, whatever became of them."""
         return sum(value for name, value in self.metrics().items()
-                   if re.match(r"cloudtaser_webhook_(reviews|admissions|requests)_total", name))
+                   if name.startswith("cloudtaser_webhook_requests_total{"))
+
+    def decisions(self, decision):
+        """How many requests it has decided in this way: "patched", "unchanged", "denied" …"""
+        return sum(value for name, value in self.metrics().items()
+                   if name.startswith(f'cloudtaser_webhook_requests_total{{decision="{decision}"'))
+
+    def reloads(self, file, result):
+        """How often it has read a changed file again: "taken" or "refused"."""
+        return self.metrics()[
+            f'cloudtaser_webhook_reloads_total{{file="{file}",result="{result}"}}']
 
     def manifest(self):
         """The registration as kubectl is given it."""
