@@ -206,14 +206,14 @@ class Cluster(TestCase):
             spec["initContainers"][0]["image"] = "evil.example.com/x:1"
 
         def program(spec):
-            spec["containers"][0]["command"][0] = "/cloudtaser/../bin/evil"
+            spec["containers"][0]["command"][0] = "/cloudtaser/./other"
 
         def settings(spec):
             for one in spec["containers"][0]["env"]:
                 if one["name"] == "CLOUDTASER_CONFIG":
                     one["value"] = one["value"].replace(self.env.vault.url, "https://evil.org")
         refused(image, "cloudtaser-injector")
-        refused(program, "/cloudtaser/../bin/evil")
+        refused(program, "/cloudtaser/./other")
         refused(settings, "CLOUDTASER_CONFIG")
 
     def test_annotations_added_later_do_not_inject(self):
