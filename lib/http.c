@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/ssl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -33,6 +34,7 @@ struct ct_http {
 
 // What the write callback needs to know about the request under way.
 struct sink {
+    CURL *curl;
     struct ct_buf *body;
     bool too_big;
 };
@@ -64,6 +66,15 @@ static size_t take_body(char *data, size_t size, size_t n, void *user)
     if (len > sink->body->max - sink->body->len) {
         sink->too_big = true;
         return 0;
+    }
+    if (sink->body->len == 0) {
+        // Room for all of it at once: a buffer that grows holds the body nearly twice.
+        curl_off_t whole = -1;
+        (void)curl_easy_getinfo(sink->curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &whole);
+        if (whole > 0 && (uint64_t)whole <= sink->body->max &&
+            ct_buf_reserve(sink->body, (size_t)whole) == NULL) {
+            return 0;
+        }
     }
     ct_buf_add(sink->body, data, len);
     return sink->body->failed ? 0 : len;
@@ -298,7 +309,9 @@ static int explain(const struct ct_http *http, CURLcode rc, const struct sink *s
     if (rc == CURLE_SSL_CONNECT_ERROR && cut_in_handshake(http)) {
         code = CT_EUNAVAIL;
     }
-    if (rc == CURLE_PARTIAL_FILE) {
+    long status = 0; // set once a status line was read
+    (void)curl_easy_getinfo(http->curl, CURLINFO_RESPONSE_CODE, &status);
+    if (rc == CURLE_PARTIAL_FILE || (rc == CURLE_RECV_ERROR && status != 0)) {
         text = "the answer was cut short";
     }
     if (code == CT_EDENIED) {
@@ -373,7 +386,7 @@ int ct_http_request(struct ct_http *http, const char *url, const char *const *he
     if (!make_headers(headers, body != NULL, &list)) {
         return ct_err_set(err, CT_ENOMEM, "out of memory for a request's headers");
     }
-    struct sink sink = {.body = &ret->body};
+    struct sink sink = {.curl = http->curl, .body = &ret->body};
     http->errbuf[0] = '\0';
     CURLcode rc = set_request(http->curl, url, list, body, body_len, &sink);
     if (rc == CURLE_OK) {

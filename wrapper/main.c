@@ -75,6 +75,25 @@ static void crypto_free(void *p, const char *file, int line)
     ct_arena_free(p);
 }
 
+static int fail(int code, const char *sentence)
+{
+    ct_log(CT_LOG_ERROR, "%s", sentence);
+    ct_termination_write(CT_TERMINATION_PATH, sentence);
+    return code;
+}
+
+// jansson goes on reading when there was no memory for the text of the token it is at (lex_save() in
+// its load.c ignores that), past the end of what it has. So it never sees a failure: all of its work
+// is done before the app is started, when ending is still allowed.
+static void *json_alloc(size_t n)
+{
+    void *p = ct_arena_alloc(n);
+    if (p == NULL) {
+        _exit(fail(CT_EXIT_OTHER, "an answer of Vault needs more secret memory than there is"));
+    }
+    return p;
+}
+
 // Every library allocates in the arena. Overriding malloc, as the static program does too, covers
 // what has no hook; the hooks cover what would not go through malloc.
 static int take_library_memory(struct ct_err *err)
@@ -95,7 +114,7 @@ static int take_library_memory(struct ct_err *err)
         }
         return ct_err_wrap(err, "no memory for secrets");
     }
-    json_set_alloc_funcs(ct_arena_alloc, ct_arena_free);
+    json_set_alloc_funcs(json_alloc, ct_arena_free);
     return ct_http_init(&memory, err);
 }
 
@@ -133,8 +152,8 @@ static int ending_signal(void)
     }
     for (size_t i = 0; i < CT_ARRAY_LEN(ending); i++) {
         struct sigaction action;
-        bool ignored = sigaction(ending[i], NULL, &action) == 0 && action.sa_handler == SIG_IGN;
-        if (sigismember(&pending, ending[i]) == 1 && !ignored) {
+        if (sigismember(&pending, ending[i]) == 1 &&
+            !(sigaction(ending[i], NULL, &action) == 0 && action.sa_handler == SIG_IGN)) {
             return ending[i];
         }
     }
@@ -172,7 +191,6 @@ static int read_settings(struct wrapper *w, struct ct_err *err)
         return CT_EXIT_CONFIGURATION;
     }
     if (ct_config_parse(text, &w->config, err) < 0) {
-        (void)ct_err_wrap(err, CT_CONFIG_VARIABLE);
         return CT_EXIT_CONFIGURATION;
     }
     if (w->config.json_log) {
@@ -328,13 +346,6 @@ static int answer_option(int argc, char **argv)
     return -1;
 }
 
-static int fail(int code, const struct ct_err *err)
-{
-    ct_log(CT_LOG_ERROR, "%s", err->msg);
-    ct_termination_write(CT_TERMINATION_PATH, err->msg);
-    return code;
-}
-
 int main(int argc, char **argv)
 {
     struct ct_err err = {0};
@@ -346,12 +357,12 @@ int main(int argc, char **argv)
     if (argc < 3 || strcmp(argv[1], "--") != 0) {
         (void)ct_err_set(&err, CT_EINVAL, "no program to start: the command line must be "
                          "cloudtaser-wrapper -- PROGRAM [ARGUMENT...]");
-        return fail(CT_EXIT_CONFIGURATION, &err);
+        return fail(CT_EXIT_CONFIGURATION, err.msg);
     }
     static struct wrapper w;
     w.argv = argv + 2;
     code = start(&w, &err);
-    code = code != 0 ? fail(code, &err) : run(&w);
+    code = code != 0 ? fail(code, err.msg) : run(&w);
     ct_secrets_done(&w.secrets);
     ct_vault_free(w.vault);
     return code;

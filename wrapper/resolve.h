@@ -10,7 +10,7 @@
 #include "err.h"
 #include "secrets.h"
 
-#define CT_RESOLVE_MAX_TOTAL ((size_t)1 << 20) // bytes of resolved values together
+#define CT_RESOLVE_MAX_TOTAL ((size_t)512 << 10) // bytes of resolved values together
 
 struct ct_plan;
 

@@ -12,7 +12,9 @@
 #include "http.h"
 #include "vault_answer.h"
 
-#define ANSWER_MAX ((size_t)1 << 20)
+// Of one answer. Together with what parsing it takes, about five times this, it must fit into the
+// arena beside TLS and its certificates.
+#define ANSWER_MAX ((size_t)256 << 10)
 #define URL_MAX 4096
 #define FIRST_DELAY_MS 100U
 #define LAST_DELAY_MS 5000U
@@ -24,6 +26,7 @@ struct ct_vault {
     struct ct_vault_hooks hooks;
     struct ct_http *http; // NULL while disconnected
     char *token;          // in the arena, as all of malloc in the wrapper
+    char *jwt;            // kept while connected, to be recognised in what Vault answers; NULL
     enum ct_exit_code exit_code;
     uint64_t deadline_ms; // of the budget, CLOCK_MONOTONIC; 0: not started
 };
@@ -35,7 +38,7 @@ struct request {
     const char *what; // "login by auth/kubernetes", "secret secret/data/db": begins each sentence
     const char *body; // NULL: GET
     size_t body_len;
-    const char *jwt;  // what the body holds and no sentence may; NULL
+    bool login;       // sent without a token
     enum ct_exit_code refused_exit;
 };
 
@@ -71,16 +74,6 @@ static void wipe_string(char **s)
     }
 }
 
-void ct_vault_free(struct ct_vault *v)
-{
-    if (v == NULL) {
-        return;
-    }
-    wipe_string(&v->token);
-    ct_http_free(v->http);
-    free(v);
-}
-
 const char *ct_vault_token(const struct ct_vault *v)
 {
     return v->token;
@@ -95,6 +88,17 @@ void ct_vault_disconnect(struct ct_vault *v)
 {
     ct_http_free(v->http);
     v->http = NULL;
+    wipe_string(&v->jwt);
+}
+
+void ct_vault_free(struct ct_vault *v)
+{
+    if (v == NULL) {
+        return;
+    }
+    ct_vault_disconnect(v);
+    wipe_string(&v->token);
+    free(v);
 }
 
 static int connect_to(struct ct_vault *v, struct ct_err *err)
@@ -161,7 +165,7 @@ static int refuse_redirect(struct ct_vault *v, const struct request *rq,
 static int judge_status(struct ct_vault *v, const struct request *rq,
                         const struct ct_http_answer *a, struct ct_err *err)
 {
-    const struct ct_vault_hidden hidden = {.token = v->token, .jwt = rq->jwt};
+    const struct ct_vault_hidden hidden = {.token = v->token, .jwt = v->jwt};
     const char *cause = passing_cause(a->status, a);
     if (cause != NULL) {
         v->exit_code = CT_EXIT_UNREACHABLE;
@@ -198,7 +202,7 @@ static int send_once(struct ct_vault *v, const struct request *rq, struct ct_htt
         ct_buf_add_str(&space, v->config->vault_namespace);
         headers[n++] = space.data;
     }
-    if (v->token != NULL && rq->jwt == NULL) {
+    if (v->token != NULL && !rq->login) {
         ct_buf_add_str(&token, "X-Vault-Token: ");
         ct_buf_add_str(&token, v->token);
         headers[n++] = token.data;
@@ -213,7 +217,7 @@ static int send_once(struct ct_vault *v, const struct request *rq, struct ct_htt
 static int explain_transport(struct ct_vault *v, const struct request *rq, int rc,
                              struct ct_err *err)
 {
-    const struct ct_vault_hidden hidden = {.token = v->token, .jwt = rq->jwt};
+    const struct ct_vault_hidden hidden = {.token = v->token, .jwt = v->jwt};
     v->exit_code = rc == -CT_ETOOBIG ? rq->refused_exit
                    : rc == -CT_ENOMEM ? CT_EXIT_OTHER
                                       : CT_EXIT_UNREACHABLE;
@@ -376,7 +380,7 @@ static int make_url(struct ct_vault *v, const char *path, const char *query, cha
     return 0;
 }
 
-static int post_login(struct ct_vault *v, const char *jwt, struct ct_err *err)
+static int post_login(struct ct_vault *v, struct ct_err *err)
 {
     const struct ct_config *c = v->config;
     char path[sizeof(c->auth_path) + 16];
@@ -392,14 +396,14 @@ static int post_login(struct ct_vault *v, const char *jwt, struct ct_err *err)
     ct_buf_add_str(&body, "{\"role\":");
     ct_buf_add_json(&body, c->role, strlen(c->role));
     ct_buf_add_str(&body, ",\"jwt\":");
-    ct_buf_add_json(&body, jwt, strlen(jwt));
+    ct_buf_add_json(&body, v->jwt, strlen(v->jwt));
     ct_buf_add_str(&body, "}");
     if (body.failed) {
         v->exit_code = CT_EXIT_OTHER;
         return ct_err_set(err, CT_ENOMEM, "%s: out of memory", what);
     }
     const struct request rq = {.url = url, .what = what, .body = body.data, .body_len = body.len,
-                               .jwt = jwt, .refused_exit = CT_EXIT_LOGIN};
+                               .login = true, .refused_exit = CT_EXIT_LOGIN};
     struct ct_http_answer answer;
     rc = exchange(v, &rq, &answer, err);
     if (rc < 0) {
@@ -416,19 +420,17 @@ static int post_login(struct ct_vault *v, const char *jwt, struct ct_err *err)
 
 int ct_vault_login(struct ct_vault *v, struct ct_err *err)
 {
-    char *file = NULL;
     wipe_string(&v->token);
+    wipe_string(&v->jwt);
     v->deadline_ms = now_ms() + v->config->retry_budget_ms;
-    int rc = read_token_file(v, &file, err);
-    if (rc < 0) {
-        return rc;
+    bool with_jwt = v->config->auth == CT_AUTH_KUBERNETES;
+    int rc = read_token_file(v, with_jwt ? &v->jwt : &v->token, err);
+    if (rc == 0 && with_jwt) {
+        rc = post_login(v, err);
     }
-    if (v->config->auth == CT_AUTH_TOKEN) {
-        v->token = file;
-        return 0;
+    if (rc == 0) {
+        v->exit_code = CT_EXIT_OTHER;
     }
-    rc = post_login(v, file, err);
-    wipe_string(&file);
     return rc;
 }
 
@@ -459,8 +461,6 @@ int ct_vault_read(struct ct_vault *v, const char *path, unsigned version, json_t
              ? ct_vault_parse_secret(answer.body.data, answer.body.len, &asked, ret, err)
              : ct_vault_parse_missing(answer.body.data, answer.body.len, &asked, err);
     ct_http_answer_done(&answer);
-    if (rc < 0) {
-        v->exit_code = rc == -CT_ENOMEM ? CT_EXIT_OTHER : CT_EXIT_SECRET;
-    }
+    v->exit_code = rc == 0 || rc == -CT_ENOMEM ? CT_EXIT_OTHER : CT_EXIT_SECRET;
     return rc;
 }

@@ -38,7 +38,7 @@ CT_CHECKED int ct_vault_read(struct ct_vault *v, const char *path, unsigned vers
                              struct ct_err *err);
 
 // What the wrapper ends with after the last failure of this client: an error's code alone does not
-// say whether Vault was not reached or refused.
+// say whether Vault was not reached or refused. CT_EXIT_OTHER when the last call succeeded.
 enum ct_exit_code ct_vault_exit_code(const struct ct_vault *v);
 
 // Closes the connection and frees the HTTP client, so that nothing of TLS lingers; the token stays.

@@ -27,9 +27,22 @@ static bool shares_run(const char *text, const char *hidden)
     return false;
 }
 
+// Before a login the token is not known yet; what is built like one, or like a JWT, is not shown.
+static bool looks_like_credential(const char *text)
+{
+    static const char *const marks[] = {"hvs.", "hvb.", "hvr.", "eyJ"};
+    for (size_t i = 0; i < CT_ARRAY_LEN(marks); i++) {
+        if (strstr(text, marks[i]) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool ct_vault_may_quote(const char *text, const struct ct_vault_hidden *hidden)
 {
-    return !shares_run(text, hidden->token) && !shares_run(text, hidden->jwt);
+    return !looks_like_credential(text) && !shares_run(text, hidden->token) &&
+           !shares_run(text, hidden->jwt);
 }
 
 bool ct_vault_token_ok(const char *s)

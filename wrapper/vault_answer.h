@@ -21,7 +21,7 @@ struct ct_vault_hidden {
 };
 
 // May `text` be shown? False when it shares a run of 8 characters with a hidden string (or all of a
-// shorter one).
+// shorter one), or holds what any token of Vault or any JWT begins with.
 bool ct_vault_may_quote(const char *text, const struct ct_vault_hidden *hidden);
 
 // Is this a token or JWT that can stand in a header? 1 to CT_VAULT_TOKEN_MAX characters, printable

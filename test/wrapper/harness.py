@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tests of the built wrapper share: where it is, how it is run, what must never be seen."""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import bad_vault
+
+BUILD = pathlib.Path(os.environ.get("CT_BUILD_DIR", "build"))
+WRAPPER = pathlib.Path(os.environ.get("CT_WRAPPER", BUILD / "static/wrapper/cloudtaser-wrapper"))
+PYTHON = "/usr/bin/python3"
+
+
+def require_wrapper():
+    """Skips (77) when there is no static wrapper; a failure where tests must run."""
+    if not WRAPPER.is_file():
+        print(f"{WRAPPER} is missing: build the target `static`", file=sys.stderr)
+        sys.exit(1 if os.environ.get("CT_MUST_RUN") == "1" else 77)
+
+
+class Rig:
+    """Certificates, a token file and a good Vault, for one test class."""
+
+    def __init__(self):
+        self._temporary = tempfile.TemporaryDirectory(prefix="ct-wrapper-")
+        self.folder = pathlib.Path(self._temporary.name)
+        bad_vault.make_certificates(self.folder)
+        (self.folder / "jwt").write_text(bad_vault.JWT + "\n")
+        self.vault = bad_vault.BadVault(self.folder / "server.pem", self.folder / "server.key")
+
+    def close(self):
+        self.vault.close()
+        self._temporary.cleanup()
+
+    def settings(self, **changes):
+        base = {"version": 1, "address": self.vault.address, "role": "fine",
+                "ca-file": str(self.folder / "ca.pem"), "token-file": str(self.folder / "jwt"),
+                "retry-budget-ms": 300, "timeout-ms": 2000}
+        base.update({name.replace("_", "-"): value for name, value in changes.items()})
+        return {name: value for name, value in base.items() if value is not None}
+
+    def environment(self, settings, **variables):
+        text = settings if isinstance(settings, str) else json.dumps(settings)
+        return {"PATH": os.environ["PATH"], "CLOUDTASER_CONFIG": text, **variables}
+
+    def run(self, command, settings=None, variables=None, **options):
+        """Runs the wrapper to its end; stdout and stderr as text."""
+        environment = self.environment(self.settings() if settings is None else settings,
+                                       **(variables or {}))
+        return subprocess.run([WRAPPER, "--", *command], env=environment, text=True, timeout=60,
+                              capture_output=True, errors="replace", check=False, **options)
+
+    def start(self, command, settings=None, variables=None, **options):
+        environment = self.environment(self.settings() if settings is None else settings,
+                                       **(variables or {}))
+        return subprocess.Popen([WRAPPER, "--", *command], env=environment, **options)
+
+
+def assert_nothing_leaks(test, *texts):
+    """Neither a hidden string nor a run of 8 of its characters may be seen."""
+    for text in texts:
+        for hidden in bad_vault.HIDDEN:
+            for i in range(len(hidden) - 7):
+                test.assertNotIn(hidden[i:i + 8], text)
