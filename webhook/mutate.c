@@ -121,12 +121,31 @@ static int protect(struct ct_case *c, struct ct_patch *patch, struct ct_decision
     return r != 0 ? r : ct_inject(c, identity.data, patch, err);
 }
 
+// Does a string of the document hold a NUL? None of a pod does in earnest, and what follows one would
+// be read by some programs and not by others. A backslash before the escape's own undoes it.
+static bool holds_nul(const char *body, size_t len)
+{
+    static const char escape[] = "\\u0000";
+    const char *end = body + len;
+    for (const char *p = body; (p = memmem(p, (size_t)(end - p), escape, 6)) != NULL; p += 6) {
+        size_t backslashes = 0;
+        while (p - backslashes > body && p[-1 - (ptrdiff_t)backslashes] == '\\') {
+            backslashes++;
+        }
+        if (backslashes % 2 == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 // What is asked, and what of it concerns this webhook at all.
 static int decide(struct ct_case *c, struct ct_patch *patch, struct ct_decision *ret,
                   struct ct_err *err)
 {
     bool create = strcmp(c->review.operation, "CREATE") == 0 && *c->review.subresource == '\0';
     bool ephemeral = strcmp(c->review.subresource, "ephemeralcontainers") == 0;
+    const json_t *annotations = json_object_get(c->metadata, "annotations");
     ret->outcome = CT_OUTCOME_SKIPPED;
     if (!c->review.pod || (!create && !ephemeral)) {
         return 0;
@@ -134,10 +153,13 @@ static int decide(struct ct_case *c, struct ct_patch *patch, struct ct_decision 
     if (c->review.object == NULL) {
         return ct_case_deny(c, CT_REASON_MALFORMED, err, "the request holds no pod");
     }
+    if (c->holds_nul && ct_annotations_opted_in(annotations, NULL) != 0) {
+        return ct_case_deny(c, CT_REASON_MALFORMED, err, "a text of the pod holds a NUL character");
+    }
     if (ephemeral) {
         return ct_trust_check_ephemeral(c, err);
     }
-    int opted = ct_annotations_opted_in(json_object_get(c->metadata, "annotations"), err);
+    int opted = ct_annotations_opted_in(annotations, err);
     if (opted < 0) {
         return ct_case_refuse(c, CT_REASON_ANNOTATION, opted);
     }
@@ -208,6 +230,7 @@ int ct_mutate(const struct ct_webhook_settings *settings, const struct ct_nodes 
         r = ct_review_read(document, &c.review, err);
     }
     if (r == 0) {
+        c.holds_nul = holds_nul(body, len);
         c.metadata = json_object_get(c.review.object, "metadata");
         c.spec = json_object_get(c.review.object, "spec");
         note_request(&c, ret);

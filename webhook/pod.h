@@ -51,6 +51,7 @@ struct ct_case {
     const struct ct_webhook_settings *settings;
     const struct ct_nodes *nodes;
     struct ct_review review;
+    bool holds_nul; // a string of the request holds a NUL
     const json_t *metadata;
     const json_t *spec;
     struct ct_container *containers; // in the scratch: init containers, then regular ones

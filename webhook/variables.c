@@ -91,8 +91,8 @@ static int check_reference(struct ct_case *c, const struct ct_container *contain
         return ct_err_set(err, CT_ENOMEM, "%s", why.msg);
     }
     return ct_case_deny(c, CT_REASON_REFERENCE, err,
-                        "variable %.80s of %s %.80s holds a bad reference: %.300s", name,
-                        ct_container_kind(container), container->name, why.msg);
+                        "variable %.80s of %s %.80s is \"%.120s\", a bad reference: %.250s", name,
+                        ct_container_kind(container), container->name, value, why.msg);
 }
 
 static int check_container(struct ct_case *c, const struct ct_container *container, int *min,
