@@ -51,23 +51,27 @@ int ct_delivery_make(const struct ct_secrets *secrets, struct ct_delivery *ret, 
 
 void ct_delivery_done(struct ct_delivery *d)
 {
-    if (d->area.base != NULL && d->area.kind == CT_SECMEM_SECRET && d->app_base != 0) {
-        ct_secmem_release(&d->area); // the app goes on using them
+    if (d->shared) {
+        ct_secmem_release(&d->area);
     } else {
         ct_secmem_unmap(&d->area);
     }
 }
 
-// Word by word, where process_vm_readv(2) is not allowed.
+// Word by word, where process_vm_readv(2) is not allowed. Aligned words never meet a hole half-way.
 static bool peek_app(pid_t pid, uintptr_t at, char *out, size_t size)
 {
-    for (size_t done = 0; done < size; done += sizeof(long)) {
+    for (size_t done = 0; done < size;) {
+        size_t skip = (at + done) % sizeof(long);
         errno = 0;
-        long word = ptrace(PTRACE_PEEKDATA, pid, at + done, NULL);
+        long word = ptrace(PTRACE_PEEKDATA, pid, at + done - skip, NULL);
         if (errno != 0) {
             return false;
         }
-        memcpy(out + done, &word, size - done < sizeof(word) ? size - done : sizeof(word));
+        size_t n = sizeof(word) - skip;
+        n = n < size - done ? n : size - done;
+        memcpy(out + done, (const char *)&word + skip, n);
+        done += n;
     }
     return true;
 }
@@ -192,6 +196,7 @@ static int map_secret(struct ct_delivery *d, struct ct_inject *in, struct ct_err
         return status;
     }
     d->app_base = (uintptr_t)value;
+    d->shared = true;
     const long closing[6] = {d->area.fd};
     status = must_call(in, "close of its secret memfd", SYS_close, closing, &value, err);
     ct_close_fd(&d->area.fd);

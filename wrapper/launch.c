@@ -64,6 +64,7 @@ static int make_ready(struct launch *l, struct ct_err *err)
     }
     if (status == 0) {
         status = ct_program_check(l->path, l->path, err);
+        status = status != 0 ? ct_err_wrap(err, "%s was not started", l->path) : 0;
     }
     return status != 0 ? status : ct_delivery_make(spec->secrets, &l->delivery, err);
 }
@@ -235,6 +236,7 @@ static int launch_plain(struct launch *l, int refused, struct ct_launched *ret, 
     if (status != 0) {
         return status;
     }
+    l->delivery.shared = l->delivery.area.kind == CT_SECMEM_SECRET;
     ct_app_proof_none(l->facts, "ptrace: %s, its secrets are in its environment",
                       ct_err_name(refused));
     ret->pid = l->spawn.pid;

@@ -116,16 +116,14 @@ int ct_program_check(const char *path, const char *shown, struct ct_err *err)
     bool group = (st.st_mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP);
     if ((st.st_mode & S_ISUID) != 0 || group) {
         return ct_err_set(err, CT_EDENIED,
-                          "%s is set-%s, which a program loses when secrets are delivered to it; "
-                          "it was not started: clear the bit (chmod %s-s) or leave this container "
-                          "out",
+                          "%s is set-%s, which a program loses when secrets are delivered to it: "
+                          "clear the bit (chmod %s-s) or leave this container out",
                           shown, group ? "gid" : "uid", group ? "g" : "u");
     }
     if (getxattr(path, "security.capability", NULL, 0) > 0) {
         return ct_err_set(err, CT_EDENIED,
                           "%s has file capabilities, which a program loses when secrets are "
-                          "delivered to it; it was not started: remove them (setcap -r) or leave "
-                          "this container out",
+                          "delivered to it: remove them (setcap -r) or leave this container out",
                           shown);
     }
     return 0;
