@@ -43,6 +43,11 @@ else()
     find_package(PkgConfig REQUIRED)
     ct_find_dynamic(crypto libcrypto)
     ct_find_dynamic(ssl libssl)
+    # As in the static world: who asks for ct::ssl may call libcrypto too.
+    if(TARGET PkgConfig::CT_ssl AND TARGET PkgConfig::CT_crypto)
+        set_property(TARGET PkgConfig::CT_ssl APPEND PROPERTY
+            INTERFACE_LINK_LIBRARIES PkgConfig::CT_crypto)
+    endif()
     ct_find_dynamic(curl libcurl)
     ct_find_dynamic(jansson jansson)
     ct_find_dynamic(microhttpd libmicrohttpd)
