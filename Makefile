@@ -31,7 +31,6 @@ test-integration: ## against a real API server and a real Vault
 
 bench: ## measure, and write build/bench.json
 	@tools/setup build static bench
-	@tools/build dev all static
 	@tools/bench
 
 check: ## formatting, linters, house rules
