@@ -78,7 +78,7 @@ class DemoTest(unittest.TestCase):
                        "#!/bin/sh\necho vector: LEAKED: found\nexit 1\n")
         code, told = self.run_demo(self.folder)
         self.assertEqual(code, 1, told)
-        self.assertIn("WRONG: app: LEAKED: found", told)
+        self.assertIn("WRONG: on the app: LEAKED: found", told)
 
     def test_demo_cleans_up_when_it_is_ended(self):
         with subprocess.Popen([DEMO], env={**os.environ, "CT_BUILD_DIR": str(build_dir())},
