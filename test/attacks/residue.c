@@ -143,9 +143,10 @@ int main(int argc, char **argv)
         printf("residue: cannot tell: nothing of the process can be read\n");
         return ATTACK_NOT_APPLICABLE;
     }
-    printf("residue: %zu copies of %d needles in %llu KiB; %llu KiB cannot be read by anyone; each "
-           "needle was found where it was planted\n",
-           hits, needles, total.bytes / 1024 / (unsigned)needles,
-           total.refused_bytes / 1024 / (unsigned)needles);
+    printf(
+        "residue: %zu copies of %d needle%s in %llu KiB; %llu KiB cannot be read by anyone; each "
+        "needle was found where it was planted\n",
+        hits, needles, needles == 1 ? "" : "s", total.bytes / 1024 / (unsigned)needles,
+        total.refused_bytes / 1024 / (unsigned)needles);
     return hits > 0 ? ATTACK_LEAKED : ATTACK_REFUSED;
 }

@@ -86,7 +86,7 @@ class DemoTest(unittest.TestCase):
             for line in demo.stdout:
                 if line.startswith("3. "):
                     break
-            time.sleep(0.3)
+            time.sleep(0.05)
             demo.send_signal(signal.SIGTERM)
             demo.communicate(timeout=30)
         self.assertEqual(demo.returncode, 128 + signal.SIGTERM)
