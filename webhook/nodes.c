@@ -152,7 +152,7 @@ static int parse_points(const char *text)
 {
     int value = 0;
     size_t digits = 0;
-    for (; isdigit((unsigned char)text[digits]) && digits < 3; digits++) {
+    for (; digits < 3 && isdigit((unsigned char)text[digits]); digits++) {
         value = value * 10 + (text[digits] - '0');
     }
     return digits > 0 && text[digits] == '\0' && value <= CT_NODE_MAX_POINTS ? value : -1;
