@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "expect.h"
+
+#include "chaos.h"
+#include "json.h"
+
+static void parses_and_looks_up(void **state)
+{
+    (void)state;
+    static const char text[] = "{\"a\":{\"b\":\"x\",\"n\":1},\"nul\":\"x\\u0000y\"}";
+    CT_AUTO_JSON doc = NULL;
+    struct ct_err err = {0};
+    expect_ok(ct_json_parse(text, strlen(text), "it", &doc, &err), &err);
+    const json_t *a = ct_json_at(doc, "a", NULL);
+    assert_string_equal(ct_json_str(a, "b"), "x");
+    assert_null(ct_json_str(a, "n"));
+    assert_null(ct_json_str(a, "missing"));
+    assert_null(ct_json_str(NULL, "b"));
+    assert_null(ct_json_str(doc, "nul"));
+    assert_int_equal(json_string_length(ct_json_at(doc, "nul", NULL)), 3);
+    assert_true(json_is_integer(ct_json_at(doc, "a", "n", NULL)));
+    assert_null(ct_json_at(doc, "a", "b", "c", NULL));
+    assert_null(ct_json_at(NULL, "a", NULL));
+}
+
+static void refuses_with_a_sentence(void **state)
+{
+    (void)state;
+    const struct {
+        const char *text, *part;
+        size_t len;
+    } cases[] = {
+        {"", "it is empty", 0},
+        {"{", "it ends too early", 1},
+        {"{}x", "something follows its end", 3},
+        {"{\"hunter2\" 1}", "invalid syntax", 13},
+        {"{\"a\":\"hunter2\xff\"}", "is not UTF-8", 16},
+        {"{\"hunter2\\u0000\":1}", "a key holds a NUL", 19},
+        {"[1e999]", "out of range", 7},
+        {"\"hunter2\"", "is not valid JSON", 9},
+        {"hunter2", "is not valid JSON", 7},
+    };
+    for (size_t i = 0; i < CT_ARRAY_LEN(cases); i++) {
+        json_t *doc = (json_t *)&doc;
+        struct ct_err err = {0};
+        int rc = ct_json_parse(cases[i].text, cases[i].len, "it", &doc, &err);
+        expect_error(rc, &err, CT_EINVAL, cases[i].part);
+        assert_null(doc);
+        assert_null(strstr(err.msg, "hunter2"));
+    }
+}
+
+static void refuses_depth(void **state)
+{
+    (void)state;
+    static char text[10000];
+    memset(text, '[', sizeof(text));
+    json_t *doc = NULL;
+    struct ct_err err = {0};
+    int rc = ct_json_parse(text, sizeof(text), "it", &doc, &err);
+    expect_error(rc, &err, CT_EINVAL, "nested too deeply");
+}
+
+static void keeps_huge_integers(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "{\"s\":\"99999999999999999999 \\\" 99999999999999999999\",\"huge\":123456789012345678901,"
+        "\"max\":9223372036854775807,\"min\":-9223372036854775808,\"over\":9223372036854775808,"
+        "\"under\":-9223372036854775809,\"real\":99999999999999999999.5,\"one\":1}";
+    CT_AUTO_JSON doc = NULL;
+    struct ct_err err = {0};
+    expect_ok(ct_json_parse(text, strlen(text), "it", &doc, &err), &err);
+    assert_string_equal(ct_json_str(doc, "s"), "99999999999999999999 \" 99999999999999999999");
+    assert_true(json_is_real(json_object_get(doc, "huge")));
+    assert_true(json_real_value(json_object_get(doc, "huge")) > 1.2e20);
+    assert_true(json_integer_value(json_object_get(doc, "max")) == INT64_MAX);
+    assert_true(json_integer_value(json_object_get(doc, "min")) == INT64_MIN);
+    assert_true(json_is_real(json_object_get(doc, "over")));
+    assert_true(json_is_real(json_object_get(doc, "under")));
+    assert_true(json_is_real(json_object_get(doc, "real")));
+    assert_true(json_is_integer(json_object_get(doc, "one")));
+}
+
+static void survives_lack_of_memory(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"{\"a\":[1,\"x\",{}]}", "[99999999999999999999]"};
+    for (size_t t = 0; t < CT_ARRAY_LEN(texts); t++) {
+        bool struck = true;
+        size_t failures = 0;
+        for (size_t nth = 1; struck; nth++) {
+            CT_AUTO_JSON doc = NULL;
+            struct ct_err err = {0};
+            chaos_start(nth);
+            int rc = ct_json_parse(texts[t], strlen(texts[t]), "it", &doc, &err);
+            struck = chaos_stop();
+            // Where jansson gets over it, the document is whole.
+            assert_int_equal(rc == 0, doc != NULL);
+            if (doc != NULL) {
+                assert_int_equal(json_object_size(doc) + json_array_size(doc), 1);
+            } else {
+                assert_true(struck && err.code != CT_OK);
+            }
+            failures += doc == NULL;
+        }
+        assert_true(failures >= 3);
+    }
+}
+
+int main(void)
+{
+    chaos_join_jansson();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(parses_and_looks_up),     cmocka_unit_test(refuses_with_a_sentence),
+        cmocka_unit_test(refuses_depth),           cmocka_unit_test(keeps_huge_integers),
+        cmocka_unit_test(survives_lack_of_memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

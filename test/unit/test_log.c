@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "expect.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <time.h>
+
+#include "log.h"
+
+static char captured[65536];
+
+// What one call writes to standard error.
+static const char *capture(enum ct_log_level level, const char *msg)
+{
+    int ends[2];
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    int saved = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+    assert_true(saved >= 0);
+    assert_int_equal(dup2(ends[1], STDERR_FILENO), STDERR_FILENO);
+    errno = EXDEV;
+    ct_log(level, "%s", msg);
+    int after = errno;
+    assert_int_equal(dup2(saved, STDERR_FILENO), STDERR_FILENO);
+    (void)close(saved);
+    (void)close(ends[1]);
+    ssize_t n = read(ends[0], captured, sizeof(captured) - 1);
+    (void)close(ends[0]);
+    assert_true(n > 0);
+    assert_int_equal(after, EXDEV);
+    captured[n] = '\0';
+    return captured;
+}
+
+static void writes_text(void **state)
+{
+    (void)state;
+    ct_log_init("prog", CT_LOG_TEXT);
+    assert_int_equal(ct_log_format(), CT_LOG_TEXT);
+    const struct {
+        enum ct_log_level level;
+        const char *msg, *line;
+    } cases[] = {
+        {CT_LOG_INFO, "Protection score: 55/75", "[prog] Protection score: 55/75\n"},
+        {CT_LOG_ERROR, "x", "[prog] error: x\n"},
+        {CT_LOG_WARN, "x", "[prog] warning: x\n"},
+        {CT_LOG_DEBUG, "x", "[prog] x\n"},
+        {CT_LOG_INFO, "a\n[prog] forged\r\t\x1b[31m\x7f", "[prog] a?[prog] forged???[31m?\n"},
+        {CT_LOG_INFO,
+         "\xc2\x9b"
+         "C1",
+         "[prog] ?C1\n"},
+        {CT_LOG_INFO, "gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x94\x92",
+         "[prog] gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x94\x92\n"},
+        {CT_LOG_INFO, "\xff\xc0\x80\xe0\x80\x80\xed\xa0\x80\xf5", "[prog] ??????????\n"},
+        {CT_LOG_INFO, "cut \xe2\x82", "[prog] cut ??\n"},
+    };
+    for (size_t i = 0; i < CT_ARRAY_LEN(cases); i++) {
+        assert_string_equal(capture(cases[i].level, cases[i].msg), cases[i].line);
+    }
+}
+
+static void writes_json(void **state)
+{
+    (void)state;
+    ct_log_init("prog", CT_LOG_JSON);
+    const char *line = capture(CT_LOG_WARN, "say \"no\" \\ \n");
+    json_t *doc = json_loads(line, 0, NULL);
+    assert_non_null(doc);
+    assert_string_equal(json_string_value(json_object_get(doc, "program")), "prog");
+    assert_string_equal(json_string_value(json_object_get(doc, "level")), "warning");
+    assert_string_equal(json_string_value(json_object_get(doc, "msg")), "say \"no\" \\ ?");
+    // Its own calendar must agree with the C library's.
+    struct tm tm = {0};
+    const char *stamp = json_string_value(json_object_get(doc, "time"));
+    const char *rest = strptime(stamp, "%Y-%m-%dT%H:%M:%S", &tm);
+    assert_non_null(rest);
+    assert_int_equal(rest[0], '.');
+    assert_int_equal(rest[4], 'Z');
+    time_t difference = time(NULL) - timegm(&tm);
+    assert_true(difference >= 0 && difference < 60);
+    json_decref(doc);
+}
+
+static void bounds_its_lines(void **state)
+{
+    (void)state;
+    static char msg[10000];
+    memset(msg, '"', sizeof(msg) - 1);
+    for (int format = CT_LOG_TEXT; format <= CT_LOG_JSON; format++) {
+        ct_log_init("prog", (enum ct_log_format)format);
+        const char *line = capture(CT_LOG_INFO, msg);
+        size_t len = strlen(line);
+        assert_true(len < 5000);
+        assert_int_equal(line[len - 1], '\n');
+        assert_ptr_equal(strchr(line, '\n'), line + len - 1);
+        assert_non_null(strstr(line, "..."));
+        if (format == CT_LOG_JSON) {
+            json_t *doc = json_loads(line, 0, NULL);
+            assert_non_null(doc);
+            json_decref(doc);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(writes_text),
+        cmocka_unit_test(writes_json),
+        cmocka_unit_test(bounds_its_lines),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
