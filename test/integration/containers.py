@@ -2,6 +2,7 @@
 """Admitted pods run for real, and what root can find out about them."""
 
 import contextlib
+import ctypes
 import os
 import re
 import secrets as random_text
@@ -16,6 +17,7 @@ from pods import TestCase, container, pod
 from process import build_dir, product, spawn, wait_until
 
 APP_IMAGE = "registry.example.com/app:1"
+SYS_MEMFD_SECRET = 447
 PLACEHOLDER = "cloudtaser:secret"
 PREFIX = "[cloudtaser-wrapper] "
 ATTACKS = ("environ", "proc_mem", "process_vm_readv", "ptrace_peek", "pidfd_getfd", "map_files")
@@ -36,6 +38,13 @@ def _copy_with_libraries(program, root, target):
         shutil.copy(os.path.realpath(library), root / library[1:])
 
 
+def has_memfd_secret():
+    fd = ctypes.CDLL(None, use_errno=True).syscall(SYS_MEMFD_SECRET, 0)
+    if fd >= 0:
+        os.close(fd)
+    return fd >= 0
+
+
 def make_images(env):
     """The app's image (the app and a shell) and the injector's (empty but for two programs)."""
     app, injector = env.work / "image-app", env.work / "image-injector"
@@ -54,6 +63,8 @@ class RunTestCase(TestCase):
 
     def setUp(self):
         self.jwts = []
+        if not has_memfd_secret():
+            self.skipTest("this kernel has no memfd_secret")
 
     def tokens_for(self, stored):
         """kubelet's part: tokens from the TokenRequest API, bound to the pod."""
@@ -152,7 +163,7 @@ class RunTestCase(TestCase):
             process.wait(10)
 
     def assert_no_residue(self, pid, control):
-        """Root finds nothing in the wrapper's memory, and each planted copy in the control's."""
+        """Root finds nothing in a process's memory, and each planted copy in the control's."""
         seen = memory_scan.scan(control, self.needles())
         missed = [name for name, n in seen.hits.items() if n == 0]
         self.assertEqual(missed, [], "the scan misses what is there")

@@ -2,11 +2,13 @@
 """What all tests share: one control plane, Vaults in every state, one webhook, some nodes."""
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import pathlib
 import secrets
 import shutil
+import subprocess
 
 import process
 from certs import Authority
@@ -45,6 +47,29 @@ def digest(text):
 
 
 @contextlib.contextmanager
+def _only_run(base):
+    """One run at a time in a build folder."""
+    with open(base / "lock", "wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise process.RigError(f"another run is under way in {base}") from None
+        yield
+
+
+def _clear_what_was_left(work):
+    """Containers and mounts of a run that was killed; its servers ended with it."""
+    for root in work.glob("pods/*/runc"):
+        for ident in os.listdir(root):
+            subprocess.run(["runc", "--root", root, "delete", "--force", ident], check=False)
+    with open("/proc/self/mounts", encoding="utf-8") as mounts:
+        left = [line.split()[1] for line in mounts]
+    for path in reversed(left):
+        if path.startswith(f"{work}/"):
+            subprocess.run(["umount", "-l", path], check=True)
+
+
+@contextlib.contextmanager
 def open_environment():
     global _current
     with contextlib.ExitStack() as stack:
@@ -58,7 +83,10 @@ def open_environment():
 class Environment:
     def __init__(self, stack):
         self.base = process.build_dir() / "integration"
+        self.base.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(_only_run(self.base))
         self.logs, self.work = self.base / "logs", self.base / "work"
+        _clear_what_was_left(self.work)
         for folder in (self.logs, self.work):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True, mode=0o700)

@@ -45,6 +45,15 @@ class _Result(unittest.TestResult):
         self.passed += 1
         self._tell("ok", test)
 
+    def addSkip(self, test, reason):
+        # A run that must show everything has failed if it has not.
+        if os.environ.get("CT_MUST_RUN") == "1":
+            self.addFailure(test, (AssertionError, AssertionError(f"skipped: {reason}"), None))
+            return
+        super().addSkip(test, reason)
+        self._tell("skip", test)
+        print(f"     {reason}", flush=True)
+
     def _complain(self, test, error, title=""):
         self._failed = True
         self._tell("FAIL", test)

@@ -216,6 +216,29 @@ class Cluster(TestCase):
         refused(program, "/cloudtaser/./other")
         refused(settings, "CLOUDTASER_CONFIG")
 
+    def test_debug_containers_keep_away_from_the_injected_volumes(self):
+        name = self.admit(pod())["metadata"]["name"]
+        before = self.cluster.get_pod(APPS, name)["spec"]
+
+        def debug(**more):
+            made = {"name": unique("debug"), "image": "debug:1", "command": ["/sh"], **more}
+            return self.cluster.kubectl(
+                "patch", "pod", "-n", APPS, name, "--subresource=ephemeralcontainers", "-p",
+                json.dumps({"spec": {"ephemeralContainers": [made]}}), check=False)
+        for mount in ({"name": "cloudtaser-identity", "mountPath": "/x"},
+                      {"name": "cloudtaser", "mountPath": "/y"}):
+            done = debug(volumeMounts=[mount])
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn('admission webhook "ephemeral.cloudtaser.io" denied the request: ',
+                          done.stderr)
+            self.assertIn(mount["name"], done.stderr)
+        self.assertEqual(self.cluster.get_pod(APPS, name)["spec"], before)
+        done = debug()
+        self.assertEqual(done.returncode, 0, done.stderr)
+        after = self.cluster.get_pod(APPS, name)["spec"]
+        self.assertEqual(len(after.pop("ephemeralContainers")), 1)
+        self.assertEqual(after, before)
+
     def test_annotations_added_later_do_not_inject(self):
         stored = self.admit(pod(inject=False))
         name = stored["metadata"]["name"]

@@ -90,3 +90,17 @@ class DemoTest(unittest.TestCase):
             demo.send_signal(signal.SIGTERM)
             demo.communicate(timeout=30)
         self.assertEqual(demo.returncode, 128 + signal.SIGTERM)
+
+
+class StaticTest(unittest.TestCase):
+    def test_injector_is_static_and_small(self):
+        injector, wrapper = (build_dir() / f"static/{name}/cloudtaser-{name}"
+                             for name in ("injector", "wrapper"))
+        self.assertLess(injector.stat().st_size, 100_000)
+        self.assertLess(injector.stat().st_size + wrapper.stat().st_size, 6_000_000)
+        with tempfile.TemporaryDirectory() as root:
+            shutil.copy(injector, root)
+            done = subprocess.run(["/cloudtaser-injector", "--version"], capture_output=True,
+                                  preexec_fn=lambda: os.chroot(root), text=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stdout, r"^cloudtaser-injector \d+\.\d+\.\d+$")

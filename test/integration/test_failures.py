@@ -38,7 +38,9 @@ class Failures(RunTestCase):
         sealed = self.env.sealed
         with self.running(one_pod({"X": REFERENCE}, ["/app", "X"],
                                   {"vault-address": sealed.url})) as run:
-            run.containers["app"].wait_log("sealed")
+            run.containers["app"].wait_log("Vault is sealed; trying again")
+            # While it waits it holds the service-account token, and nowhere but in secret memory.
+            self.assert_wrapper_clean(run)
             sealed.unseal()
             try:
                 self.assertEqual(run.wait(30), {"app": 0}, run.containers["app"].log())

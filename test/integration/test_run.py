@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """End to end: the pod as the API server stored it is run for real, and gets its secrets from Vault."""
 
+import os
 import pathlib
 import signal
 
 from containers import FULL_SCORE, PLACEHOLDER, RunTestCase, one_pod, staying
 from environment import APPS
-from pods import REFERENCE, container, pod
+from pods import REFERENCE, container, pod, unique
 from test_cluster import RESTRICTED
 
 FIVE_LOST = "sh hands its environment on in the clear"
@@ -34,7 +35,9 @@ class Run(RunTestCase):
             self.assertEqual((seen["PGPASSWORD"], seen["PLAIN"]), (PLACEHOLDER, "yes"))
             # The app's own memory holds it in secret memory alone, the wrapper's not at all.
             self.assert_attacks_fail({"app": app.app_pid(), "wrapper": app.pid}, password)
-            self.assert_wrapper_clean(run)
+            with self.unprotected() as control:
+                self.assert_no_residue(app.pid, control)
+                self.assert_no_residue(app.app_pid(), control)
             run.kill("app", signal.SIGTERM)
             self.assertEqual(run.wait(10), {"app": 0})
             self.assertIn("ended by 15", app.log())
@@ -171,6 +174,19 @@ class Run(RunTestCase):
             {"PGPASSWORD": REFERENCE}, ["/app", "--exit", "7", "PGPASSWORD"]))
         self.assertEqual((code, message), (7, ""))
         self.assert_values(log, PGPASSWORD=self.env.values["password"])
+
+    def test_signals_and_the_apps_death(self):
+        manifest = one_pod({"PGPASSWORD": REFERENCE}, ["/app", "--stay", "PGPASSWORD"])
+        for number, code in ((signal.SIGHUP, 0), (signal.SIGKILL, 128 + signal.SIGKILL)):
+            with self.subTest(number.name):
+                manifest["metadata"]["name"] = unique("signals")
+                with self.running(manifest) as run:
+                    app = run.containers["app"]
+                    app.wait_log("ready")
+                    os.kill(app.app_pid() if number == signal.SIGKILL else app.pid, number)
+                    self.assertEqual(run.wait(10), {"app": code})
+                    if code == 0:
+                        self.assertIn(f"ended by {int(number)}", app.log())
 
     def test_a_minimum_that_the_node_does_not_keep(self):
         # The node's labels promise 35 points, and its agent is not there.
