@@ -109,6 +109,9 @@ def main(arguments):
     except RigError as error:
         print(f"FAIL the rig: {error}")
         result.errors.append((None, str(error)))
+    except KeyboardInterrupt as interrupt:
+        print(f"FAIL ended by {interrupt or 'SIGINT'}")
+        result.errors.append((None, "interrupted"))
     failed = len({id(t) for t, _ in result.errors + result.failures})
     print(f"{time.monotonic() - start:.0f} s in all")
     print(f"{result.passed} passed, {failed} failed")
