@@ -1,0 +1,255 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What changes while the webhook runs: certificates, nodes, and its end; all of it under load."""
+
+import contextlib
+import json
+import os
+import socket
+import time
+
+import harness
+import process
+from harness import Load, review
+
+
+class Certificates(harness.WebhookTest):
+    def serial_of_new_connections(self, before):
+        return self.wait_for(lambda: self.peer_certificate() != before, "the new certificate")
+
+    def test_renewal_under_load_fails_no_request(self):
+        self.start()
+        with Load(self, 6) as load:
+            for _ in range(3):
+                before = self.peer_certificate()
+                self.authority.issue("webhook")
+                self.serial_of_new_connections(before)
+        self.assertEqual(load.failures, [])
+        self.assertGreater(min(load.answered), 3)
+        taken = self.metric('cloudtaser_webhook_reloads_total{file="certificate",result="taken"}')
+        self.assertGreaterEqual(taken, 3)
+
+    def test_a_kept_connection_outlives_its_certificate(self):
+        self.start()
+        before = self.peer_certificate()
+        kept = self.connect()
+        self.addCleanup(kept.close)
+        for _ in range(2):
+            kept.request("GET", "/healthz")
+            self.assertEqual(kept.getresponse().read(), b"ok\n")
+            sock = kept.sock
+            self.authority.issue("webhook")
+            self.serial_of_new_connections(before)
+        kept.request("GET", "/healthz")
+        self.assertEqual(kept.getresponse().read(), b"ok\n")
+        self.assertIs(kept.sock, sock)
+
+    def test_mounted_volumes_swap_a_link(self):
+        def fill(generation):
+            folder = self.folder / f"..{generation}"
+            folder.mkdir()
+            certificate, key = self.authority.issue("webhook")
+            os.replace(certificate, folder / "tls.crt")
+            os.replace(key, folder / "tls.key")
+            link = self.folder / "..data_tmp"
+            link.symlink_to(folder.name)
+            os.replace(link, self.folder / "..data")
+        fill("first")
+        for name in ("tls.crt", "tls.key"):
+            (self.folder / name).symlink_to(f"..data/{name}")
+        self.start(certificate=self.folder / "tls.crt", key=self.folder / "tls.key")
+        before = self.peer_certificate()
+        fill("second")
+        self.serial_of_new_connections(before)
+        self.assertEqual(self.log_lines("stays in use"), [])
+
+    def test_a_bad_pair_is_refused_once_and_the_old_one_stays(self):
+        self.start()
+        before = self.peer_certificate()
+        good = self.certificate.read_text(), self.key.read_text()
+        _, other_key = self.authority.issue("other")
+        for i, (path, text, part) in enumerate((
+                (self.certificate, "garbage", "holds no certificate chain in PEM"),
+                (self.certificate, "", "holds no certificate chain in PEM"),
+                (self.key, other_key.read_text(), "does not belong to the certificate"),
+                (self.key, "garbage", "holds no private key in PEM"))):
+            with self.subTest(part):
+                self.replace(path, text)
+                self.wait_for(lambda: len(self.log_lines("stays in use")) > i, "the refusal")
+                self.assertIn(part, self.log_lines("stays in use")[i])
+                self.assertIn(str(path), self.log_lines("stays in use")[i])
+                time.sleep(2.5)
+                self.assertEqual(len(self.log_lines("stays in use")), i + 1)
+                self.assertEqual(self.peer_certificate(), before)
+                self.assertNotIn("PRIVATE KEY", self.service.text())
+                # Back to the good pair, in silence but for one line.
+                taken = len(self.log_lines("certificate read again"))
+                self.replace(path, good[path == self.key])
+                self.wait_for(lambda: len(self.log_lines("certificate read again")) > taken,
+                              "the good pair")
+
+
+class Nodes(harness.WebhookTest):
+    MINIMUM = 55  # 40 are the pod's own, 15 a new kernel's
+
+    def decision(self):
+        return self.response(review(self.MINIMUM))
+
+    def test_a_new_list_decides_the_next_request(self):
+        self.start()
+        self.assertTrue(self.decision()["allowed"])
+        self.write_nodes("5.10.0", "6.1.0")
+        self.wait_for(lambda: not self.decision()["allowed"], "the old kernels")
+        self.assertIn("kernel 6.1", self.decision()["status"]["message"])
+        self.write_nodes("5.10.0", "6.12.0")
+        self.wait_for(lambda: self.decision()["allowed"], "the new kernel")
+        self.assertEqual(self.metric('cloudtaser_webhook_reloads_total{file="nodes",result="taken"}'), 3)
+
+    def test_garbage_keeps_the_old_list_and_is_told_once(self):
+        self.start()
+        for i, garbage in enumerate(("garbage", "", "{}", '{"kind":"List","items":[{"kind":"Pod"}]}')):
+            with self.subTest(garbage):
+                self.replace(self.nodes_file, garbage)
+                self.wait_for(lambda: len(self.log_lines("stay in use")) > i, "the refusal")
+                self.assertIn(str(self.nodes_file), self.log_lines("stay in use")[i])
+                time.sleep(1.5)
+                self.assertEqual(len(self.log_lines("stay in use")), i + 1)
+                self.assertTrue(self.decision()["allowed"])
+                self.assertEqual(self.try_get("/readyz"), 200)
+        os.remove(self.nodes_file)
+        self.wait_for(lambda: len(self.log_lines("stay in use")) > 4, "the refusal")
+        self.assertTrue(self.decision()["allowed"])
+
+    def test_not_ready_without_a_list(self):
+        os.remove(self.nodes_file)
+        self.start(ready=False)
+        status, _, answer = self.ask("GET", "/readyz")
+        self.assertEqual(status, 503)
+        self.assertIn(str(self.nodes_file), json.loads(answer)["error"])
+        self.assertEqual(self.try_get("/healthz"), 200)
+        # What does not need a node's share is decided all the same; what does is refused.
+        self.assertIn("patch", self.response(review()))
+        self.assertFalse(self.decision()["allowed"])
+        self.write_nodes("6.12.0")
+        self.wait_for(lambda: self.try_get("/readyz") == 200, "readiness")
+        self.assertTrue(self.decision()["allowed"])
+
+    def test_swaps_under_load_fail_no_request(self):
+        self.start()
+        with Load(self) as load:
+            for i in range(6):
+                self.write_nodes(*["6.12.0", "5.10.0"][: 1 + i % 2])
+                taken = 'cloudtaser_webhook_reloads_total{file="nodes",result="taken"}'
+                self.wait_for(lambda: self.metric(taken) >= i + 2, "the nodes")
+        self.assertEqual(load.failures, [])
+
+
+class End(harness.WebhookTest):
+    def ends_under_load(self, sig):
+        self.start(name=f"webhook-{int(sig)}")
+        with Load(self, 6) as load:
+            time.sleep(1)
+            before = sum(load.answered)
+            self.service.process.send_signal(sig)
+            start = time.monotonic()
+            self.assertEqual(self.service.process.wait(20), 0, self.service.tail())
+            self.assertLess(time.monotonic() - start, 12)
+            load.join()
+        self.assertEqual(load.failures, [])
+        self.assertGreater(before, 10)
+
+    def test_signals_under_load_fail_no_request(self):
+        for sig in (process.signal.SIGTERM, process.signal.SIGINT, process.signal.SIGTERM):
+            self.ends_under_load(sig)
+
+    def test_a_running_request_is_finished(self):
+        self.start()
+        body = review()
+        sock = self.raw()
+        sock.sendall(b"POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                     b"Content-Length: %d\r\n\r\n" % len(body) + body[:100])
+        time.sleep(0.3)
+        self.service.process.send_signal(process.signal.SIGTERM)
+        time.sleep(0.5)
+        with self.assertRaises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", self.port), timeout=5)
+        sock.sendall(body[100:])
+        answer = b"".join(iter(lambda: sock.recv(65536), b""))
+        self.assertTrue(answer.startswith(b"HTTP/1.1 200 "), answer[:200])
+        self.assertIn(b"Connection: close", answer)
+        self.assertEqual(self.service.process.wait(5), 0, self.service.tail())
+
+    def test_idle_connections_do_not_hold_it_up(self):
+        self.start()
+        for _ in range(5):
+            self.raw()
+        start = time.monotonic()
+        self.service.process.send_signal(process.signal.SIGTERM)
+        self.assertEqual(self.service.process.wait(10), 0)
+        self.assertLess(time.monotonic() - start, 4)
+
+    def test_peers_that_go_away_do_no_harm(self):
+        self.start()
+        body = review(containers=10)
+        head = (b"POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                b"Content-Length: %d\r\n\r\n" % len(body))
+        for sent in (b"", head, head + body[:1000], (head + body) * 5):
+            for _ in range(5):
+                sock = self.raw()
+                with contextlib.suppress(OSError):
+                    sock.sendall(sent)
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                    sock.close()
+        self.assertIn("patch", self.response(review()))
+
+
+class Start(harness.WebhookTest):
+    def fails(self, *changed, status=1):
+        options = {"--listen": f"127.0.0.1:{self.port}", "--tls-cert": self.certificate,
+                   "--tls-key": self.key, "--nodes-file": self.nodes_file}
+        options.update(dict(zip(changed[::2], changed[1::2])))
+        argv = [harness.PROGRAM]
+        for name, value in options.items():
+            argv += [name, value] if value is not None else []
+        service = process.Service("failing", argv, self.folder)
+        self.assertEqual(service.process.wait(20), status, service.tail())
+        return service.text()
+
+    def test_what_cannot_work_is_told(self):
+        _, other_key = self.authority.issue("other")
+        self.assertIn("/nowhere/tls.crt", self.fails("--tls-cert", "/nowhere/tls.crt"))
+        self.assertIn("does not belong", self.fails("--tls-key", other_key))
+        self.assertIn("is no address to listen on", self.fails("--listen", "8443"))
+        self.assertIn("is no address to listen on", self.fails("--listen", "::1:8443"))
+        self.assertIn("cannot listen on", self.fails("--listen", "example.com:8443"))
+        self.assertIn("nodes-file", self.fails("--nodes-file", None, status=2))
+        self.assertIn("mode", self.fails("--mode", "sometimes", status=2))
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            address = f"127.0.0.1:{taken.getsockname()[1]}"
+            text = self.fails("--listen", address)
+            self.assertIn(address, text)
+            self.assertIn("Address already in use", text)
+
+    def test_help_and_version(self):
+        for option, part in (("--help", "--nodes-file FILE"), ("--version", "cloudtaser-webhook ")):
+            service = process.Service("asked", [harness.PROGRAM, option], self.folder)
+            self.assertEqual(service.process.wait(10), 0)
+            self.assertIn(part, service.text())
+
+    def test_log_in_json(self):
+        self.start("--log-format", "json")
+        self.assertIn("patch", self.response(review()))
+        documents = [json.loads(line) for line in self.service.text().splitlines()]
+        self.assertTrue(any("patched pod shop/" in d["msg"] for d in documents), documents)
+
+    def test_settings_by_file(self):
+        config = self.folder / "config.json"
+        config.write_text('{"injector-image": "registry.example.com/injector:file", "mode": "audit"}')
+        self.start("--config", config)
+        self.assertTrue(self.response(review(minimum=75))["allowed"])
+
+
+if __name__ == "__main__":
+    harness.main()
