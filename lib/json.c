@@ -110,7 +110,8 @@ int ct_json_parse(const char *data, size_t len, const char *what, json_t **ret, 
     int line = error.line;
     int column = error.column;
     explicit_bzero(&error, sizeof(error));
-    if (doc == NULL && code == json_error_out_of_memory) {
+    // Before its first token jansson runs out of memory without a word: no line, no cause.
+    if (doc == NULL && (code == json_error_out_of_memory || line < 0)) {
         return ct_err_set(err, CT_ENOMEM, "out of memory while parsing %s", what);
     }
     if (doc == NULL) {

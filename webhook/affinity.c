@@ -38,8 +38,12 @@ static size_t collect(const struct ct_minimum *m, struct requirement out[MAX_REQ
                        "protection-points\",\"operator\":\"Gt\",\"values\":[\"%d\"]}",
                        m->affinity_points);
     }
+    uint32_t checks = m->affinity_checks;
+    if ((checks & (1U << CT_CHECK_KPROBES_ACTIVE)) != 0) {
+        checks &= ~(1U << CT_CHECK_EBPF_CONNECTED); // what blocks is connected
+    }
     for (size_t i = 0; i < CT_ARRAY_LEN(feature_requirements); i++) {
-        if ((m->affinity_checks & (1U << feature_requirements[i].check)) != 0) {
+        if ((checks & (1U << feature_requirements[i].check)) != 0) {
             (void)snprintf(out[n++].text, sizeof(out->text), "%s", feature_requirements[i].text);
         }
     }

@@ -276,6 +276,13 @@ static int check_command(struct ct_case *c, const struct ct_container *container
 
 int ct_pod_choose(struct ct_case *c, struct ct_err *err)
 {
+    const char *os = ct_json_str(json_object_get(c->spec, "os"), "name");
+    if (os != NULL && strcmp(os, "linux") != 0) {
+        return ct_case_deny(c, CT_REASON_CONTAINER, err,
+                            "the pod is for \"%.40s\" (spec.os.name): only Linux can be protected; "
+                            "remove cloudtaser.io/inject",
+                            os);
+    }
     if (c->annotations.n_containers > 0) {
         int r = choose_named(c, err);
         if (r != 0) {

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "expect.h"
+
+#include "chaos.h"
+#include "nodes.h"
+
+#define L CT_NODE_LABEL_PREFIX
+#define NODE(name, labels, kernel)                                                                 \
+    "{\"kind\":\"Node\",\"metadata\":{\"name\":\"" name "\",\"labels\":{" labels "}},"             \
+    "\"status\":{\"nodeInfo\":{\"kernelVersion\":\"" kernel "\"}}}"
+#define LIST(items) "{\"apiVersion\":\"v1\",\"kind\":\"List\",\"items\":[" items "]}"
+
+static struct ct_nodes *parse(const char *text)
+{
+    struct ct_nodes *nodes = NULL;
+    struct ct_err err = {0};
+    expect_ok(ct_nodes_parse(text, strlen(text), &nodes, &err), &err);
+    return nodes;
+}
+
+static void shares_by_label_and_kernel(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *labels;
+        const char *kernel;
+        int points, without_agent;
+        bool agent, memfd, ebpf, kprobes;
+    } cases[] = {
+        {"", "6.8.0-40-generic", 15, 15, false, true, false, false},
+        {"", "6.5", 15, 15, false, true, false, false},
+        {"", "6.4.99", 0, 0, false, false, false, false},
+        {"", "5.10.0", 0, 0, false, false, false, false},
+        {"", "garbage", 0, 0, false, false, false, false},
+        {"", "10.0.0", 15, 15, false, true, false, false},
+        {"\"" L "protection-points\":\"35\",\"" L "enforcement\":\"lsm\",\"" L
+         "memfd-secret\":\"true\"",
+         "5.15.0", 35, 0, true, true, true, true},
+        {"\"" L "protection-points\":\"25\",\"" L "enforcement\":\"reactive\",\"" L
+         "memfd-secret\":\"true\"",
+         "6.8.0", 25, 15, true, true, true, false},
+        {"\"" L "protection-points\":\"0\",\"" L "enforcement\":\"none\",\"" L
+         "memfd-secret\":\"false\"",
+         "6.8.0", 0, 0, true, false, false, false},
+        {"\"" L "protection-points\":\"36\",\"" L "enforcement\":\"lsm\"", "6.1.0", 0, 0, true,
+         false, false, false},
+        {"\"" L "protection-points\":\"-1\",\"" L "enforcement\":\"lsm\"", "6.1.0", 0, 0, true,
+         false, false, false},
+        {"\"" L "protection-points\":\"\",\"" L "enforcement\":\"lsm\"", "6.1.0", 0, 0, true, false,
+         false, false},
+        {"\"" L "protection-points\":\" 5\"", "6.8.0", 0, 15, true, false, false, false},
+        {"\"" L "kernel\":\"6.8\"", "6.8.0", 0, 15, true, false, false, false},
+        {"\"protection-points\":\"35\"", "5.10.0", 0, 0, false, false, false, false},
+    };
+    for (size_t i = 0; i < CT_ARRAY_LEN(cases); i++) {
+        char text[1024];
+        (void)snprintf(text, sizeof(text), LIST(NODE("n", "%s", "%s")), cases[i].labels,
+                       cases[i].kernel);
+        CT_AUTO(ct_nodes) *nodes = parse(text);
+        const struct ct_node_share *share = &ct_nodes_at(nodes, 0)->share;
+        if (share->points != cases[i].points || share->without_agent != cases[i].without_agent ||
+            share->agent != cases[i].agent || share->memfd_secret != cases[i].memfd ||
+            share->ebpf != cases[i].ebpf || share->kprobes != cases[i].kprobes) {
+            fail_msg("%s %s: %d %d %d %d %d %d", cases[i].labels, cases[i].kernel, share->points,
+                     share->without_agent, share->agent, share->memfd_secret, share->ebpf,
+                     share->kprobes);
+        }
+    }
+}
+
+static void reduces_a_list(void **state)
+{
+    (void)state;
+    static const char text[] = LIST(
+        NODE("b", "\"zone\":\"x\",\"arch\":\"amd64\",\"same\":\"x\"", "6.8.0") "," //
+        "{\"metadata\":{\"name\":\"a\"},\"spec\":{\"unschedulable\":true,\"taints\":["
+        "{\"key\":\"k\",\"value\":\"v\",\"effect\":\"NoSchedule\"},"
+        "{\"key\":\"p\",\"effect\":\"PreferNoSchedule\"},"
+        "{\"key\":\"e\",\"effect\":\"NoExecute\"}]}}");
+    CT_AUTO(ct_nodes) *nodes = parse(text);
+    assert_int_equal(ct_nodes_count(nodes), 2);
+    assert_null(ct_nodes_at(nodes, 2));
+    const struct ct_node *a = ct_nodes_at(nodes, 0);
+    const struct ct_node *b = ct_nodes_find(nodes, "b");
+    assert_string_equal(a->name, "a");
+    assert_string_equal(a->kernel, "");
+    assert_true(a->unschedulable);
+    assert_int_equal(a->n_taints, 2);
+    assert_string_equal(a->taints[0].value, "v");
+    assert_int_equal(a->taints[0].effect, CT_TAINT_NO_SCHEDULE);
+    assert_string_equal(a->taints[1].key, "e");
+    assert_int_equal(a->taints[1].effect, CT_TAINT_NO_EXECUTE);
+    assert_null(ct_node_label(a, "zone"));
+    assert_string_equal(ct_node_label(b, "zone"), "x");
+    assert_string_equal(ct_node_label(b, "arch"), "amd64");
+    assert_null(ct_node_label(b, "nope"));
+    assert_null(ct_nodes_find(nodes, "c"));
+    struct ct_nodes_stats stats;
+    ct_nodes_stats(nodes, &stats);
+    assert_int_equal(stats.nodes, 2);
+    assert_int_equal(stats.agents, 0);
+    assert_int_equal(stats.unschedulable, 1);
+    assert_int_equal(stats.by_points[0], 1);
+    assert_int_equal(stats.by_points[15], 1);
+}
+
+static void counts_references(void **state)
+{
+    (void)state;
+    CT_AUTO(ct_nodes) *nodes = parse(LIST(NODE("a", "", "6.8.0")));
+    struct ct_nodes *second = ct_nodes_ref(nodes);
+    assert_ptr_equal(second, nodes);
+    ct_nodes_free(second);
+    assert_int_equal(ct_nodes_count(nodes), 1);
+    assert_null(ct_nodes_ref(NULL));
+    assert_int_equal(ct_nodes_count(NULL), 0);
+    assert_null(ct_nodes_find(NULL, "a"));
+}
+
+static void refuses_what_is_no_node_list(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *part;
+    } cases[] = {
+        {"", "the node list"},
+        {"[]", "no v1 List"},
+        {"{\"apiVersion\":\"v1\",\"kind\":\"List\"}", "no v1 List"},
+        {"{\"apiVersion\":\"v1\",\"kind\":\"PodList\",\"items\":[]}", "PodList"},
+        {"{\"apiVersion\":\"v2\",\"kind\":\"List\",\"items\":[]}", "v2"},
+        {LIST("1"), "item 0"},
+        {LIST("{\"kind\":\"Node\"}"), "item 0"},
+        {LIST(NODE("a", "", "6") ",{\"kind\":\"Pod\",\"metadata\":{\"name\":\"p\"}}"), "item 1"},
+        {LIST(NODE("a", "", "6") "," NODE("a", "", "6")), "node a is in the node list twice"},
+    };
+    for (size_t i = 0; i < CT_ARRAY_LEN(cases); i++) {
+        struct ct_nodes *nodes = NULL;
+        struct ct_err err = {0};
+        int r = ct_nodes_parse(cases[i].text, strlen(cases[i].text), &nodes, &err);
+        expect_error(r, &err, CT_EINVAL, cases[i].part);
+        assert_null(nodes);
+    }
+}
+
+static void survives_every_failed_allocation(void **state)
+{
+    (void)state;
+    static const char text[] = LIST(NODE("b", "\"zone\":\"x\"", "6.8.0") "," NODE("a", "", ""));
+    bool struck = true;
+    for (size_t nth = 1; struck; nth++) {
+        struct ct_nodes *nodes = NULL;
+        struct ct_err err = {0};
+        chaos_start(nth);
+        int r = ct_nodes_parse(text, strlen(text), &nodes, &err);
+        struck = chaos_stop();
+        assert_true(r == 0 ? nodes != NULL : r == -CT_ENOMEM && nodes == NULL);
+        assert_true(struck == (r != 0));
+        ct_nodes_free(nodes);
+    }
+}
+
+static void reads_kernel_versions(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *version;
+        bool enough;
+    } cases[] = {{"6.5", true},  {"6.5.0-x", true}, {"6.10", true},  {"7", false},   {"6", false},
+                 {"6.4", false}, {"5.99", false},   {"v6.8", false}, {"", false},    {"99999.1", false},
+                 {"6-5", false}, {"6.x", false}};
+    for (size_t i = 0; i < CT_ARRAY_LEN(cases); i++) {
+        if (ct_kernel_at_least(cases[i].version, 6, 5) != cases[i].enough) {
+            fail_msg("%s", cases[i].version);
+        }
+    }
+}
+
+int main(void)
+{
+    chaos_join_jansson();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(shares_by_label_and_kernel),
+        cmocka_unit_test(reduces_a_list),
+        cmocka_unit_test(counts_references),
+        cmocka_unit_test(refuses_what_is_no_node_list),
+        cmocka_unit_test(survives_every_failed_allocation),
+        cmocka_unit_test(reads_kernel_versions),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
