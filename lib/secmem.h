@@ -20,9 +20,9 @@ struct ct_secmem_area {
     void *base;
     size_t size; // bytes, whole pages
     enum ct_secmem_kind kind;
-    int fd;                   // CT_SECMEM_SECRET with keep_fd: the memfd, else -1
-    char secret_reason[96];   // why memfd_secret was not had: "kernel 5.10 < 5.14", "EPERM", …
-    char lock_reason[96];     // why the pages could not be locked: "RLIMIT_MEMLOCK 64 KiB < 2048 KiB"
+    int fd;                 // CT_SECMEM_SECRET with keep_fd: the memfd, else -1
+    char secret_reason[96]; // why memfd_secret was not had: "kernel 5.10 < 5.14", "EPERM", …
+    char lock_reason[96];   // why the pages could not be locked: "RLIMIT_MEMLOCK 64 KiB < 2048 KiB"
     char dontdump_reason[96]; // why MADV_DONTDUMP failed
 };
 

@@ -43,10 +43,8 @@ const char *ct_attack_name(unsigned set)
         unsigned bit;
         const char *name;
     } names[] = {
-        {CT_ATTACK_VM_READ, "process_vm_readv"},
-        {CT_ATTACK_MEM, "/proc/PID/mem"},
-        {CT_ATTACK_PEEK, "PTRACE_PEEKDATA"},
-        {CT_ATTACK_ENVIRON, "/proc/PID/environ"},
+        {CT_ATTACK_VM_READ, "process_vm_readv"}, {CT_ATTACK_MEM, "/proc/PID/mem"},
+        {CT_ATTACK_PEEK, "PTRACE_PEEKDATA"},     {CT_ATTACK_ENVIRON, "/proc/PID/environ"},
         {CT_ATTACK_SPLICE, "vmsplice"},
     };
     for (size_t i = 0; i < CT_ARRAY_LEN(names); i++) {

@@ -160,8 +160,8 @@ int ct_stack_read(pid_t pid, uintptr_t sp, struct ct_stack *ret, struct ct_err *
     return status;
 }
 
-size_t ct_stack_argv(pid_t pid, const struct ct_stack *stack,
-                     char out[][CT_STACK_STRING_MAX], size_t max)
+size_t ct_stack_argv(pid_t pid, const struct ct_stack *stack, char out[][CT_STACK_STRING_MAX],
+                     size_t max)
 {
     size_t n = stack->argc < max ? stack->argc : max;
     for (size_t i = 0; i < n; i++) {
@@ -257,8 +257,8 @@ static int map_in_app(struct ct_delivery *d, struct ct_inject *in, struct ct_err
         const struct rlimit all = {old.rlim_max, old.rlim_max};
         raise = prlimit(in->pid, RLIMIT_MEMLOCK, &all, NULL) == 0;
     }
-    int status = d->area.kind == CT_SECMEM_SECRET ? map_secret(d, in, err)
-                                                  : map_fallback(d, in, err);
+    int status =
+        d->area.kind == CT_SECMEM_SECRET ? map_secret(d, in, err) : map_fallback(d, in, err);
     if (raise && prlimit(in->pid, RLIMIT_MEMLOCK, &old, NULL) != 0 && status == 0) {
         status = ct_err_errno(err, "the app's RLIMIT_MEMLOCK cannot be restored");
     }

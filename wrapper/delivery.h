@@ -42,8 +42,8 @@ CT_CHECKED int ct_stack_read(pid_t pid, uintptr_t sp, struct ct_stack *ret, stru
 
 // Up to `max` strings of the program's argv, each cut to the room of an entry. Returns how many.
 #define CT_STACK_STRING_MAX 256
-size_t ct_stack_argv(pid_t pid, const struct ct_stack *stack,
-                     char out[][CT_STACK_STRING_MAX], size_t max);
+size_t ct_stack_argv(pid_t pid, const struct ct_stack *stack, char out[][CT_STACK_STRING_MAX],
+                     size_t max);
 
 // Makes the pages the app's and points its envp at them; the memfd is closed on both sides.
 // CT_EDENIED when the program was given another environment than `image` holds.

@@ -121,8 +121,7 @@ int ct_image_make(char *const *argv, char *const *environment, const struct ct_s
     measure(argv, environment, secrets, &args, &env, &bytes);
     size_t pointers = (args + 1 + env + 1) * sizeof(char *);
     *ret = (struct ct_image){.size = pointers + env * sizeof(uint32_t) + bytes};
-    char *pages =
-        mmap(NULL, ret->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *pages = mmap(NULL, ret->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (pages == MAP_FAILED) {
         return ct_err_errno(err, "no memory for the app's environment");
     }

@@ -14,8 +14,8 @@
 struct ct_image {
     void *pages;
     size_t size;
-    char **argv;      // NULL-terminated
-    char **envp;      // NULL-terminated; a secret's entry is NAME=placeholder
+    char **argv; // NULL-terminated
+    char **envp; // NULL-terminated; a secret's entry is NAME=placeholder
     size_t env_count;
     uint32_t *secret; // for each entry of envp: 1 + index of its secret, 0 for none
 };

@@ -15,9 +15,9 @@
 
 struct ct_inject {
     pid_t pid;
-    uintptr_t stack;  // the new program's stack pointer: argc lies there
-    uintptr_t insn;   // a system call instruction in the new program
-    bool stop_seen;   // somebody sent SIGSTOP meanwhile; it was held back
+    uintptr_t stack;              // the new program's stack pointer: argc lies there
+    uintptr_t insn;               // a system call instruction in the new program
+    bool stop_seen;               // somebody sent SIGSTOP meanwhile; it was held back
     struct user_regs_struct regs; // as execve left them
 };
 

@@ -9,7 +9,7 @@
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 
-#define CODE_SEGMENT_64 0x33    // __USER_CS; 32-bit programs run with __USER32_CS
+#define CODE_SEGMENT_64 0x33              // __USER_CS; 32-bit programs run with __USER32_CS
 #define SYSTEM_CALL_STOP (SIGTRAP | 0x80) // PTRACE_O_TRACESYSGOOD
 #define VDSO_MAX 0x10000u
 
@@ -68,7 +68,8 @@ static size_t vdso_offset(void)
         }
         // The headers are mapped with the code; an instruction is not to be looked for in them.
         size_t at = header->e_phoff + header->e_phnum * sizeof(*segment);
-        const unsigned char *found = memmem(vdso + at, segment[i].p_filesz - at, code, sizeof(code));
+        const unsigned char *found =
+            memmem(vdso + at, segment[i].p_filesz - at, code, sizeof(code));
         return found != NULL ? (size_t)(found - vdso) : 0;
     }
     return 0;
@@ -78,8 +79,9 @@ int ct_inject_locate(struct ct_inject *in, uintptr_t vdso, struct ct_err *err)
 {
     size_t offset = vdso_offset();
     if (vdso == 0 || offset == 0) {
-        return ct_err_set(err, CT_EDENIED,
-                          "this kernel gives programs no vDSO, through which secrets are delivered");
+        return ct_err_set(
+            err, CT_EDENIED,
+            "this kernel gives programs no vDSO, through which secrets are delivered");
     }
     in->insn = vdso + offset;
     errno = 0;

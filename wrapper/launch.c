@@ -56,8 +56,7 @@ void ct_launch_abandon(struct ct_launched *app)
 static int make_ready(struct launch *l, struct ct_err *err)
 {
     const struct ct_launch_spec *spec = l->spec;
-    int status =
-        ct_image_make(spec->argv, spec->environment, spec->secrets, &l->image, err);
+    int status = ct_image_make(spec->argv, spec->environment, spec->secrets, &l->image, err);
     if (status == 0) {
         status = ct_program_find(spec->argv[0], ct_image_variable(&l->image, "PATH"), l->path,
                                  sizeof(l->path), err);
@@ -155,8 +154,7 @@ static int deliver(struct launch *l, struct ct_err *err)
         l->launcher = true;
         ct_app_proof_none(l->facts, "%s hands its environment on in the clear", launcher);
     }
-    status =
-        ct_delivery_run(&l->delivery, &l->inject, &l->stack, &l->image, l->spec->secrets, err);
+    status = ct_delivery_run(&l->delivery, &l->inject, &l->stack, &l->image, l->spec->secrets, err);
     // This process's view goes at once: the proofs fork a process that is open to attack.
     ct_delivery_done(&l->delivery);
     return status;

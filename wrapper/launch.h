@@ -17,11 +17,11 @@
 #define CT_LAUNCH_PLACEHOLDER "cloudtaser:secret"
 
 struct ct_launch_spec {
-    char *const *argv;               // the app's command line, NULL-terminated, argv[0] looked up in PATH
-    char *const *environment;        // the wrapper's own; CLOUDTASER_CONFIG is left out for the app
+    char *const *argv;        // the app's command line, NULL-terminated, argv[0] looked up in PATH
+    char *const *environment; // the wrapper's own; CLOUDTASER_CONFIG is left out for the app
     const struct ct_secrets *secrets;
-    bool plain_environment;          // permitted to deliver in the clear where injection cannot
-    const sigset_t *signal_mask;     // the mask the app is started with
+    bool plain_environment;      // permitted to deliver in the clear where injection cannot
+    const sigset_t *signal_mask; // the mask the app is started with
 };
 
 struct ct_launched {

@@ -19,10 +19,12 @@ int ct_program_exec_error(const char *path, int errno_value, struct ct_err *err)
     } known[] = {
         {ENOENT, CT_ENOTFOUND, "it, or the interpreter that it names, does not exist"},
         {ENOTDIR, CT_ENOTFOUND, "a part of its path is no folder"},
-        {EACCES, CT_ENOEXEC, "it must be a file with execute permission for this user, on a file "
-                             "system that is not mounted noexec"},
-        {ENOEXEC, CT_ENOEXEC, "it is neither a program for this machine nor a script whose first "
-                              "line names its interpreter"},
+        {EACCES, CT_ENOEXEC,
+         "it must be a file with execute permission for this user, on a file "
+         "system that is not mounted noexec"},
+        {ENOEXEC, CT_ENOEXEC,
+         "it is neither a program for this machine nor a script whose first "
+         "line names its interpreter"},
         {E2BIG, CT_ENOEXEC, "its arguments and environment are too long"},
     };
     for (size_t i = 0; i < CT_ARRAY_LEN(known); i++) {
@@ -31,8 +33,8 @@ int ct_program_exec_error(const char *path, int errno_value, struct ct_err *err)
                               known[i].why, ct_err_name(errno_value));
         }
     }
-    return ct_err_set(err, CT_ENOEXEC, "%s cannot be started: %s (%s)", path,
-                      strerror(errno_value), ct_err_name(errno_value));
+    return ct_err_set(err, CT_ENOEXEC, "%s cannot be started: %s (%s)", path, strerror(errno_value),
+                      ct_err_name(errno_value));
 }
 
 // 0, or the errno that execve would give for the file itself.

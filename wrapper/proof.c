@@ -187,8 +187,10 @@ void ct_proof_token(struct ct_facts *facts, const char *token, size_t len)
         return;
     }
     if (len < TOKEN_MIN) {
-        ct_fact_failed(facts, check, self, "unproven: a token of less than %d characters is met by "
-                       "chance", TOKEN_MIN);
+        ct_fact_failed(facts, check, self,
+                       "unproven: a token of less than %d characters is met by "
+                       "chance",
+                       TOKEN_MIN);
         return;
     }
     plant(&needle);

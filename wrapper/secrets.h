@@ -11,7 +11,7 @@
 
 struct ct_secret_variable {
     char *name;
-    char *value;      // resolved; NUL-terminated, holds no other NUL
+    char *value; // resolved; NUL-terminated, holds no other NUL
     size_t value_len;
 };
 

@@ -116,17 +116,17 @@ static int ended(const struct ct_spawn *s, int status, struct ct_spawn_report *r
 {
     take_report(s->report_fd, ret);
     if (WIFSIGNALED(status)) {
-        return ct_err_set(err, CT_ESYSTEM, "the app's process was killed by signal %d before it "
-                          "was started", WTERMSIG(status));
+        return ct_err_set(err, CT_ESYSTEM,
+                          "the app's process was killed by signal %d before it "
+                          "was started",
+                          WTERMSIG(status));
     }
     return ct_err_set(err, CT_ESYSTEM, "the app's process ended before it was started");
 }
 
-int ct_spawn_run_to_exec(struct ct_spawn *s, struct ct_spawn_report *ret_report,
-                         struct ct_err *err)
+int ct_spawn_run_to_exec(struct ct_spawn *s, struct ct_spawn_report *ret_report, struct ct_err *err)
 {
-    static const long options =
-        PTRACE_O_EXITKILL | PTRACE_O_TRACEEXEC | PTRACE_O_TRACESYSGOOD;
+    static const long options = PTRACE_O_EXITKILL | PTRACE_O_TRACEEXEC | PTRACE_O_TRACESYSGOOD;
     *ret_report = (struct ct_spawn_report){0};
     int status = 0;
     bool set = false;

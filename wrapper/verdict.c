@@ -21,8 +21,7 @@ void ct_verdict_pages(struct ct_facts *facts, enum ct_holder holder, unsigned co
     }
 }
 
-void ct_flags_find(struct ct_smaps *maps, uintptr_t secret, uintptr_t control,
-                   struct ct_flags *ret)
+void ct_flags_find(struct ct_smaps *maps, uintptr_t secret, uintptr_t control, struct ct_flags *ret)
 {
     *ret = (struct ct_flags){0};
     struct ct_mapping m;

@@ -93,7 +93,7 @@ static int be_app(const char *duty)
         const char *name;
         int (*run)(void);
     } duties[] = {
-        {"getenv", duty_getenv}, {"wait", duty_wait}, {"mask", duty_mask},
+        {"getenv", duty_getenv},   {"wait", duty_wait}, {"mask", duty_mask},
         {"memlock", duty_memlock}, {"exit", duty_exit},
     };
     for (size_t i = 0; i < CT_ARRAY_LEN(duties); i++) {
@@ -134,8 +134,9 @@ static int setup(void **state)
     }
     (void)snprintf(f->sum, sizeof(f->sum), "SUM=%u", checksum(v->value));
     const char *environment[] = {
-        "KEPT=as it is", "SECRET=${vault:secret/data/x#k}", "CLOUDTASER_CONFIG={}", f->sum,
-        "PATH=/bin:/usr/bin", NULL,
+        "KEPT=as it is",        "SECRET=${vault:secret/data/x#k}",
+        "CLOUDTASER_CONFIG={}", f->sum,
+        "PATH=/bin:/usr/bin",   NULL,
     };
     memcpy(f->environment, environment, sizeof(environment));
     sigemptyset(&f->mask);
@@ -226,8 +227,8 @@ static size_t copies_in_app(const struct ct_launched *app, const char *needle, s
     static char buffer[1 << 16];
     size_t copies = 0;
     ssize_t used = 0;
-    for (ssize_t n; (n = pread(app->maps_fd, text + used, sizeof(text) - 1 - (size_t)used,
-                               used)) > 0;) {
+    for (ssize_t n;
+         (n = pread(app->maps_fd, text + used, sizeof(text) - 1 - (size_t)used, used)) > 0;) {
         used += n;
     }
     text[used] = '\0';
@@ -309,8 +310,8 @@ static void test_launcher_loses_its_points(void **state)
     expect_ok(prepare(f, argv), &f->err);
     for (size_t i = 0; i < CT_ARRAY_LEN(memory); i++) {
         assert_int_equal(fact(f, memory[i])->state, CT_FACT_FAILED);
-        assert_non_null(strstr(fact(f, memory[i])->reason,
-                               "sh hands its environment on in the clear"));
+        assert_non_null(
+            strstr(fact(f, memory[i])->reason, "sh hands its environment on in the clear"));
     }
     assert_int_equal(WEXITSTATUS(release_and_wait(f)), APP_OK);
 }
@@ -490,11 +491,17 @@ static void test_image(void **state)
 {
     struct fixture *f = *state;
     static const char *const expected[] = {
-        "KEPT=as it is", "SECRET=" CT_LAUNCH_PLACEHOLDER, "SECRETS=other", "SECRET=" CT_LAUNCH_PLACEHOLDER,
+        "KEPT=as it is",  "SECRET=" CT_LAUNCH_PLACEHOLDER,
+        "SECRETS=other",  "SECRET=" CT_LAUNCH_PLACEHOLDER,
         "no equals sign", "NEW=" CT_LAUNCH_PLACEHOLDER,
     };
-    const char *environment[] = {"KEPT=as it is",  "SECRET=vault:x#y",     "SECRETS=other",
-                           "SECRET=again",   "CLOUDTASER_CONFIG={}", "no equals sign", NULL};
+    const char *environment[] = {"KEPT=as it is",
+                                 "SECRET=vault:x#y",
+                                 "SECRETS=other",
+                                 "SECRET=again",
+                                 "CLOUDTASER_CONFIG={}",
+                                 "no equals sign",
+                                 NULL};
     const char *argv[] = {"app", "", "last", NULL};
     char new_name[] = "NEW";
     char new_value[] = "v";

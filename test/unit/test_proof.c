@@ -118,7 +118,8 @@ static void test_flags(void **state)
 {
     (void)state;
     const struct ct_flags good = {
-        .found_secret = true, .found_control = true,
+        .found_secret = true,
+        .found_control = true,
         .secret = {.locked = true, .dont_dump = true},
     };
     struct ct_facts facts = {0};
