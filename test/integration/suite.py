@@ -112,7 +112,7 @@ def main(arguments):
     except KeyboardInterrupt as interrupt:
         print(f"FAIL ended by {interrupt or 'SIGINT'}")
         result.errors.append((None, "interrupted"))
-    failed = len({id(t) for t, _ in result.errors + result.failures})
+    failed = len({id(getattr(t, "test_case", t)) for t, _ in result.errors + result.failures})
     print(f"{time.monotonic() - start:.0f} s in all")
     print(f"{result.passed} passed, {failed} failed")
     return 0 if failed == 0 and result.passed > 0 else 1

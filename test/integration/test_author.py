@@ -50,7 +50,7 @@ class Author(TestCase):
         for name, (value, text) in cases.items():
             with self.subTest(name):
                 self.refused(pod(containers=[container(env={"X": value})]),
-                             "variable X of container app holds a bad reference: ", text)
+                             f'variable X of container app is "{value}", a bad reference: ', text)
 
     def test_foreign_addresses(self):
         self.refuse_all({
