@@ -320,7 +320,7 @@ static int read_one(const char *key, const json_t *value, struct reading *r, str
     if (row == NULL && !variable) {
         return refuse_unknown(err, key);
     }
-    const char *text = NULL;
+    const char *text = "";
     int rc = read_value(key, value, &text, err);
     if (rc < 0) {
         return rc;
@@ -370,7 +370,7 @@ int ct_annotations_opted_in(const json_t *annotations, struct ct_err *err)
     if (value == NULL) {
         return 0;
     }
-    const char *s = NULL;
+    const char *s = "";
     int rc = read_value(CT_ANNOTATION_INJECT, value, &s, err);
     if (rc < 0) {
         return rc;

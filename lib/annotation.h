@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The annotations of an opted-in pod (prefix cloudtaser.io/), parsed and checked in one table-driven
-// place for webhook and CLI. Everything here is written by the pod's author and trusted in nothing.
+// The annotations of an opted-in pod (prefix cloudtaser.io/), parsed and checked in one
+// table-driven place for webhook and CLI. Everything here is written by the pod's author and
+// trusted in nothing.
 #ifndef CT_ANNOTATION_H
 #define CT_ANNOTATION_H
 

@@ -23,8 +23,8 @@ CT_CHECKED int ct_annotation_add_variable(struct ct_annotations *a, const char *
                                           struct ct_slice name, struct ct_slice ref,
                                           struct ct_err *err);
 
-// Adds the variables of `secret-paths` with `env-map` (NULL when missing: they mean something together
-// only). All problems are told in one message. Errors as above.
+// Adds the variables of `secret-paths` with `env-map` (NULL when missing: they mean something
+// together only). All problems are told in one message. Errors as above.
 CT_CHECKED int ct_annotation_read_map(const char *secret_paths, const char *env_map,
                                       struct ct_annotations *a, struct ct_err *err);
 

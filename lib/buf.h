@@ -30,7 +30,8 @@ CT_CHECKED char *ct_buf_reserve(struct ct_buf *b, size_t len);
 void ct_buf_add(struct ct_buf *b, const void *data, size_t len);
 void ct_buf_add_str(struct ct_buf *b, const char *s);
 void ct_buf_addf(struct ct_buf *b, const char *fmt, ...) CT_PRINTF(2, 3);
-// A JSON string with its quotes, escaped per RFC 8259; `s` must be valid UTF-8 (as jansson gives it).
+// A JSON string with its quotes, escaped per RFC 8259; `s` must be valid UTF-8 (as jansson gives
+// it).
 void ct_buf_add_json(struct ct_buf *b, const char *s, size_t len);
 // A JSON Pointer token (RFC 6901: '~' -> "~0", '/' -> "~1"), JSON-escaped too, without quotes.
 void ct_buf_add_pointer(struct ct_buf *b, const char *token);

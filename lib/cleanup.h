@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Ownership in C: a variable declared CT_AUTO(type) is destroyed when its scope ends, and ct_steal()
-// hands the value over to somebody else instead. Every destructor takes NULL.
+// Ownership in C: a variable declared CT_AUTO(type) is destroyed when its scope ends, and
+// ct_steal() hands the value over to somebody else instead. Every destructor takes NULL.
 #ifndef CT_CLEANUP_H
 #define CT_CLEANUP_H
 

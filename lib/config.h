@@ -57,8 +57,8 @@ CT_CHECKED int ct_config_parse(const char *text, struct ct_config *ret, struct c
 // text. Appends to out (compact JSON, not escaped any further).
 void ct_config_write(const struct ct_config *c, struct ct_buf *out);
 
-// What auth-path, namespace and role may look like, for those who take them from elsewhere: paths of
-// Vault's API (a role without '/'), shorter than the fields above. CT_EINVAL, CT_ETOOBIG; `what`
+// What auth-path, namespace and role may look like, for those who take them from elsewhere: paths
+// of Vault's API (a role without '/'), shorter than the fields above. CT_EINVAL, CT_ETOOBIG; `what`
 // names the value in the sentence.
 CT_CHECKED int ct_config_check_path(const char *what, const char *value, size_t size,
                                     struct ct_err *err);

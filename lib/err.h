@@ -36,8 +36,9 @@ int ct_err_set(struct ct_err *err, enum ct_code code, const char *fmt, ...) CT_P
 // Reads errno first thing; pass what was tried, with its path: "cannot open /x".
 int ct_err_errno(struct ct_err *err, const char *fmt, ...) CT_PRINTF(2, 3);
 
-// Puts context in front of a set message: "context: message". The code is kept and returned negative;
-// -CT_ESYSTEM when err is NULL or holds no error, so that a failure never turns into a success.
+// Puts context in front of a set message: "context: message". The code is kept and returned
+// negative; -CT_ESYSTEM when err is NULL or holds no error, so that a failure never turns into a
+// success.
 int ct_err_wrap(struct ct_err *err, const char *fmt, ...) CT_PRINTF(2, 3);
 
 // Adds one more sentence to those already set, `separator` between them, for parsers that tell all

@@ -131,8 +131,8 @@ const char *ct_json_str(const json_t *obj, const char *key)
 
 json_t *ct_json_at(const json_t *obj, ...)
 {
-    // jansson's look-up takes a const object and gives a mutable member; one cast stays here for the
-    // case that the list is empty.
+    // jansson's look-up takes a const object and gives a mutable member; one cast stays here for
+    // the case that the list is empty.
     json_t *at = (json_t *)(uintptr_t)obj;
     va_list args;
     va_start(args, obj);

@@ -19,10 +19,10 @@ static inline void ct_json_unref(json_t **j)
 #define CT_AUTO_JSON __attribute__((cleanup(ct_json_unref))) json_t *
 
 // Parses one document. Integers beyond 64 bits are kept as reals rather than refused. Depth is
-// bounded by jansson (2048). A string value may hold NUL ("\u0000"): ct_json_str() gives NULL for it,
-// and json_string_length() tells. `what` names the document in the sentence ("nodes file /x"); content
-// is never quoted in it, for it may be a secret. The document must be an object or an array.
-// Returns a new reference in *ret. CT_EINVAL, CT_ENOMEM. Thread-safe.
+// bounded by jansson (2048). A string value may hold NUL ("\u0000"): ct_json_str() gives NULL for
+// it, and json_string_length() tells. `what` names the document in the sentence ("nodes file /x");
+// content is never quoted in it, for it may be a secret. The document must be an object or an
+// array. Returns a new reference in *ret. CT_EINVAL, CT_ENOMEM. Thread-safe.
 CT_CHECKED int ct_json_parse(const char *data, size_t len, const char *what, json_t **ret,
                              struct ct_err *err);
 

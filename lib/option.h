@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // One table drives flags, environment variables, the configuration file, --help and the generated
-// documentation of a program. Precedence: flag, environment, file, default. Unknown keys are refused,
-// and all problems are reported at once.
+// documentation of a program. Precedence: flag, environment, file, default. Unknown keys are
+// refused, and all problems are reported at once.
 #ifndef CT_OPTION_H
 #define CT_OPTION_H
 
@@ -53,10 +53,10 @@ struct ct_option_table {
 enum ct_option_result { CT_OPTION_RUN = 0, CT_OPTION_HELP = 1, CT_OPTION_VERSION = 2 };
 
 // Fills `settings` (zeroed by the caller) from argv, environment, file and defaults. --help, -h and
-// --version are always known. Returns enum ct_option_result, or -CT_EINVAL with every problem in one
-// message, one a line, or -CT_ENOMEM. On error nothing in settings needs freeing. Empty environment
-// variables count as missing; unknown ones under the prefix are left alone, for Kubernetes makes
-// such names out of Services. Not thread-safe (getenv(3)).
+// --version are always known. Returns enum ct_option_result, or -CT_EINVAL with every problem in
+// one message, one a line, or -CT_ENOMEM. On error nothing in settings needs freeing. Empty
+// environment variables count as missing; unknown ones under the prefix are left alone, for
+// Kubernetes makes such names out of Services. Not thread-safe (getenv(3)).
 CT_CHECKED int ct_option_parse(const struct ct_option_table *table, int argc, char **argv,
                                void *settings, struct ct_err *err);
 

@@ -63,7 +63,8 @@ static void print_words(FILE *out, const char *text, size_t column, size_t *at)
     }
 }
 
-// "default: 10s", "required", the choices: what is worth knowing beside the sentence. "" for nothing.
+// "default: 10s", "required", the choices: what is worth knowing beside the sentence. "" for
+// nothing.
 static void describe(const struct ct_option *o, char *out, size_t size)
 {
     size_t len = 0;

@@ -6,7 +6,8 @@
 // PATH is Vault's API path without /v1/ (for KV v2: mount/data/name).
 //
 // A value that starts with "vault:" and holds no '#' is a reference that lacks its key - an error -
-// unless what follows the colon is a port number ("vault:8200", "vault:8200/ui"): a host, left alone.
+// unless what follows the colon is a port number ("vault:8200", "vault:8200/ui"): a host, left
+// alone.
 #ifndef CT_REF_H
 #define CT_REF_H
 

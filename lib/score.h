@@ -78,7 +78,8 @@ struct ct_score {
 void ct_score_compute(const struct ct_facts *facts, struct ct_score *ret);
 
 // Writes line number `i` (0: "Protection score: 55/75", then "memfd_secret: OK (+15)" or
-// "memfd_secret: FAIL (+0) reason") into out, to the letter of the specification. False past the end.
+// "memfd_secret: FAIL (+0) reason") into out, to the letter of the specification. False past the
+// end.
 bool ct_score_format(const struct ct_score *score, size_t i, char *out, size_t out_size);
 
 #endif
