@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "app_proof.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -28,25 +27,6 @@ void ct_app_proof_none(struct ct_facts *facts, const char *fmt, ...)
     }
 }
 
-// Does a process hold a descriptor of secret memory? -1 when its /proc/PID/fd cannot be read.
-static int holds_secret_fd(pid_t pid)
-{
-    char path[64];
-    (void)snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
-    DIR *dir = opendir(path);
-    if (dir == NULL) {
-        return -1;
-    }
-    int held = 0;
-    for (struct dirent *e = readdir(dir); e != NULL && held == 0; e = readdir(dir)) {
-        char target[64];
-        ssize_t n = readlinkat(dirfd(dir), e->d_name, target, sizeof(target));
-        held = n > 0 && memmem(target, (size_t)n, "secretmem", 9) != NULL;
-    }
-    (void)closedir(dir);
-    return held;
-}
-
 static void prove_secret(struct ct_facts *facts, const struct ct_inject *in,
                          const struct ct_delivery *d, int mem_fd)
 {
@@ -55,11 +35,14 @@ static void prove_secret(struct ct_facts *facts, const struct ct_inject *in,
         ct_fact_failed(facts, check, CT_HOLDER_APP, "%s", d->area.secret_reason);
         return;
     }
-    int held = holds_secret_fd(in->pid);
-    if (held != 0) {
-        ct_fact_failed(facts, check, CT_HOLDER_APP, "%s",
-                       held > 0 ? "the app holds a descriptor of its secret memory"
-                                : "needs /proc: /proc/APP/fd cannot be read");
+    int held = ct_attack_descriptors(in->pid);
+    const char *problem = held > 0   ? "the app holds a descriptor of its secret memory"
+                          : held < 0 ? "needs /proc: /proc/APP/fd cannot be read"
+                          : !d->fd_seen
+                              ? "unproven: the app's descriptor was not seen while it was open"
+                              : NULL;
+    if (problem != NULL) {
+        ct_fact_failed(facts, check, CT_HOLDER_APP, "%s", problem);
         return;
     }
     ct_verdict_pages(facts, CT_HOLDER_APP, ct_attack_page(in->pid, mem_fd, in->stack, true),

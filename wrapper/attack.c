@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "attack.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
@@ -94,6 +96,24 @@ unsigned ct_attack_splice(uintptr_t address)
     (void)close(pipe_fd[0]);
     (void)close(pipe_fd[1]);
     return n == (ssize_t)sizeof(long) ? CT_ATTACK_SPLICE : 0u;
+}
+
+int ct_attack_descriptors(pid_t pid)
+{
+    char path[64];
+    (void)snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+    DIR *dir = opendir(path);
+    if (dir == NULL) {
+        return -1;
+    }
+    int held = 0;
+    for (struct dirent *e = readdir(dir); e != NULL && held == 0; e = readdir(dir)) {
+        char target[64];
+        ssize_t n = readlinkat(dirfd(dir), e->d_name, target, sizeof(target));
+        held = n > 0 && memmem(target, (size_t)n, "secretmem", 9) != NULL;
+    }
+    (void)closedir(dir);
+    return held;
 }
 
 // What an attacker without privileges can do.

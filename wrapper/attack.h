@@ -28,6 +28,10 @@ unsigned ct_attack_page(pid_t pid, int mem_fd, uintptr_t address, bool traced);
 // neither /proc nor process_vm_readv(2), which some seccomp profiles refuse.
 unsigned ct_attack_splice(uintptr_t address);
 
+// Does a process hold a descriptor of secret memory, for pidfd_getfd(2) to steal? 1, 0, or -1 when its
+// /proc/PID/fd cannot be read.
+int ct_attack_descriptors(pid_t pid);
+
 // The name of one attack of a set, for a reason.
 const char *ct_attack_name(unsigned set);
 

@@ -11,6 +11,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "attack.h"
+
 #define AUX_MAX 64
 #define ERRNO_MAX 4095
 #define PAGE 4096u // the smallest there is: a read that stays in one never meets a hole half-way
@@ -197,6 +199,7 @@ static int map_secret(struct ct_delivery *d, struct ct_inject *in, struct ct_err
     }
     d->app_base = (uintptr_t)value;
     d->shared = true;
+    d->fd_seen = ct_attack_descriptors(in->pid) == 1; // the control of the look after the close
     const long closing[6] = {d->area.fd};
     status = must_call(in, "close of its secret memfd", SYS_close, closing, &value, err);
     ct_close_fd(&d->area.fd);

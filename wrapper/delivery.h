@@ -25,8 +25,9 @@ struct ct_delivery {
     struct ct_secmem_area area; // this process's view of the app's pages; `fd` open until delivered
     uintptr_t app_base;         // where the app has them
     bool shared;                // another process uses these pages: they must not be wiped
-    int lock_errno;             // of mlock2 and MADV_DONTDUMP in the app, 0 when they worked; they
-    int dontdump_errno;         // are only tried without memfd_secret
+    bool fd_seen;       // the app's descriptor showed in its /proc/PID/fd before it was closed
+    int lock_errno;     // of mlock2 and MADV_DONTDUMP in the app, 0 when they worked; they
+    int dontdump_errno; // are only tried without memfd_secret
 };
 
 // Maps the pages and writes the strings, in the order of `secrets`.
