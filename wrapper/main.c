@@ -269,6 +269,7 @@ static int launch(struct wrapper *w, struct ct_err *err)
         .plain_environment = w->config.plain_environment,
         .signal_mask = &w->app_mask,
     };
+    ct_supervise_fork_follows();
     int rc = ct_launch_prepare(&spec, &w->facts, &w->app, err);
     if (rc < 0) {
         return launch_failure(rc);

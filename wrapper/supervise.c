@@ -25,6 +25,9 @@
 // themselves and leave them out of every sigset; here those are forwarded like all others.
 #define ALL_SIGNALS (~UINT64_C(0))
 
+// Signals that came before the app was there to get them; bit n - 1 for signal n.
+static uint64_t early;
+
 int ct_supervise_prepare(sigset_t *ret_app_mask, struct ct_err *err)
 {
     const uint64_t all = ALL_SIGNALS;
@@ -43,6 +46,13 @@ int ct_supervise_prepare(sigset_t *ret_app_mask, struct ct_err *err)
         return ct_err_errno(err, "cannot become a child subreaper");
     }
     return 0;
+}
+
+void ct_supervise_fork_follows(void)
+{
+    if (syscall(SYS_rt_sigpending, &early, sizeof(early)) != 0) {
+        early = 0;
+    }
 }
 
 // A stop of the app is passed on to whoever does job control on the wrapper: by stopping as well,
@@ -90,6 +100,11 @@ static bool reap(pid_t app, int *ret_code)
 // orphaned (SIGHUP, SIGCONT) - but the hang-up of a terminal reaches the leader of its session alone.
 static bool app_has_it(const siginfo_t *info, pid_t app)
 {
+    uint64_t bit = UINT64_C(1) << (info->si_signo - 1);
+    if ((early & bit) != 0) {
+        early &= ~bit;
+        return false;
+    }
     if (info->si_code != SI_KERNEL || getpgid(app) != getpgrp()) {
         return false;
     }

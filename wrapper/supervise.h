@@ -13,6 +13,10 @@
 // the app is forked; *ret_app_mask is the mask that the app must be started with (as it was).
 CT_CHECKED int ct_supervise_prepare(sigset_t *ret_app_mask, struct ct_err *err);
 
+// Call right before the app is forked: what is pending now came when there was no app, so that it is
+// forwarded whoever sent it. (Later a terminal's signals reach the app by themselves.)
+void ct_supervise_fork_follows(void);
+
 // Forwards signals, reaps orphans, passes stops on, until `app` ended. Returns its exit code, or
 // 128+n when signal n ended it.
 int ct_supervise(pid_t app);
