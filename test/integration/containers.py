@@ -184,8 +184,9 @@ class RunTestCase(TestCase):
         """(leaked, what the attack program said)"""
         file = self.env.work / "needle"
         file.write_text(needle)
-        done = subprocess.run([build_dir() / "test" / "attacks" / f"attack_{vector}", str(pid), file],
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+        program = build_dir() / "test" / "attacks" / f"attack_{vector}"
+        done = subprocess.run([program, str(pid), file], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=60)
         self.assertIn(done.returncode, (0, 1), f"{vector}: {done.stdout}{done.stderr}")
         return done.returncode == 1, done.stdout
 

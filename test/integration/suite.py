@@ -114,5 +114,6 @@ def main(arguments):
         result.errors.append((None, "interrupted"))
     failed = len({id(getattr(t, "test_case", t)) for t, _ in result.errors + result.failures})
     print(f"{time.monotonic() - start:.0f} s in all")
-    print(f"{result.passed} passed, {failed} failed")
+    skipped = f", {len(result.skipped)} skipped" if result.skipped else ""
+    print(f"{result.passed} passed, {failed} failed{skipped}")
     return 0 if failed == 0 and result.passed > 0 else 1

@@ -22,7 +22,8 @@ def sized(requests=None, limits=None):
 def deployment(template, replicas=1):
     name = unique("deployment")
     labels = {"app": name}
-    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "labels": labels},
+    return {"apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": name, "labels": labels},
             "spec": {"replicas": replicas, "selector": {"matchLabels": labels},
                      "template": {"metadata": {**template["metadata"], "labels": labels},
                                   "spec": template["spec"]}}}
@@ -105,7 +106,7 @@ class Cluster(TestCase):
         original = pod(containers=sized())
         stored = self.cluster.create(original, namespace)
         self.assert_injected(stored, original)
-        # An init container counts with the highest, not with the sum: no more is used than asked for.
+        # An init container counts with the highest, not with the sum: the injector adds nothing.
         used = wait_until(lambda: (lambda s: s if s["used"]["pods"] == "1" else None)(
             self.cluster.api("GET", path)["status"]), "the quota to count the pod", 30)["used"]
         self.assertEqual((used["requests.cpu"], used["limits.memory"]), ("200m", "64Mi"))
@@ -132,7 +133,7 @@ class Cluster(TestCase):
         self.assert_injected(stored, original)
 
     def test_a_sidecar_with_a_reference_that_another_webhook_adds_later(self):
-        # Its author is not the pod's: it gets no secret unless the pod names it, and a warning says so.
+        # Its author is not the pod's: no secret for it unless the pod names it, and a warning.
         secret = [{"name": "PGPASSWORD", "value": REFERENCE}]
         later = SecondWebhook(self.cluster, self.env.webhook_ca, "later-secret", secret)
         self.addCleanup(later.close)

@@ -10,7 +10,7 @@ from pods import REFERENCE
 
 class Failures(RunTestCase):
     def fails(self, code, texts, annotations=None, reference=REFERENCE):
-        """The wrapper must end with `code`, and its last words hold each text; the app never ran."""
+        """The wrapper must end with `code`, its message holds each text; the app never ran."""
         start = time.monotonic()
         ended, log, message = self.run_to_end(one_pod(
             {"X": reference}, ["/app", "X"], annotations))
@@ -55,13 +55,14 @@ class Failures(RunTestCase):
 
     def test_wrong_certificate_authority(self):
         self.fails(103, [self.env.vault.url, "certificate"], {"vault-ca-configmap": "other-ca"})
-        self.assertLess(self.took, RETRY_BUDGET, "a wrong certificate does not mend by trying again")
+        self.assertLess(self.took, RETRY_BUDGET, "a wrong certificate is no better the next time")
 
     def test_no_certificate_authority(self):
         self.fails(103, [self.env.vault.url], {"vault-ca-configmap": None})
 
     def test_unknown_role(self):
-        self.fails(101, ["login at auth/kubernetes as role nobody", self.env.vault.url], {"vault-role": "nobody"})
+        self.fails(101, ["login at auth/kubernetes as role nobody", self.env.vault.url],
+                   {"vault-role": "nobody"})
 
     def test_a_role_of_another_namespace(self):
         self.fails(101, ["as role elsewhere", "403"], {"vault-role": "elsewhere"})

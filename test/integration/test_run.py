@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""End to end: the pod as the API server stored it is run for real, and gets its secrets from Vault."""
+"""End to end: the pod as the API server stored it is run for real, with secrets from Vault."""
 
 import os
 import pathlib

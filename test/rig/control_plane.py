@@ -72,7 +72,8 @@ class ControlPlane:
         client, peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
         self._service(
             "etcd", "--name=test", f"--data-dir={self.work / 'etcd'}", "--unsafe-no-fsync",
-            "--log-level=warn", f"--listen-client-urls={client}", f"--advertise-client-urls={client}",
+            "--log-level=warn", f"--listen-client-urls={client}",
+            f"--advertise-client-urls={client}",
             f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}",
             f"--initial-cluster=test={peer}")
         return client
@@ -89,7 +90,7 @@ class ControlPlane:
             f"--service-account-signing-key-file={self._sa_key}",
             "--service-cluster-ip-range=10.96.0.0/16", f"--token-auth-file={tokens}",
             "--authorization-mode=Node,RBAC", "--allow-privileged=true",
-            # Never contacted: the `kubernetes` Service needs an address, and loopback is no good one.
+            # Never contacted: the `kubernetes` Service needs an address, and takes no loopback.
             "--advertise-address=192.0.2.1", "--endpoint-reconciler-type=none")
         service.wait_for(self._ready, "kube-apiserver to be ready", 90)
         self.api_server = service
@@ -141,7 +142,7 @@ class ControlPlane:
         return answer
 
     def kubectl(self, *arguments, stdin=None, check=True):
-        """The real kubectl; a CompletedProcess with text. `stdin` may be an object (sent as JSON)."""
+        """The real kubectl; a CompletedProcess. `stdin` may be an object (sent as JSON)."""
         if stdin is not None and not isinstance(stdin, str):
             stdin = json.dumps(stdin)
         done = subprocess.run(

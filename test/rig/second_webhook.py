@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A second mutating webhook, as a service mesh has one: it adds a sidecar to every pod that asks."""
+"""A second mutating webhook, as a service mesh has one: it adds a sidecar to pods that ask."""
 
 import base64
 import http.server
