@@ -205,14 +205,15 @@ static int answer(struct ct_case *c, struct ct_buf *out, struct ct_decision *ret
     return out->failed ? ct_err_set(err, CT_ENOMEM, "out of memory for the answer") : 0;
 }
 
-static int parse(const char *body, size_t len, json_t **ret, struct ct_err *err)
+// A document that was read, or an answer that was found, while memory ran out is not to be believed.
+static int check_memory(int r, struct ct_err *err)
 {
-    int r = ct_json_parse(body, len, "the body", ret, err);
-    if (r != 0 && ct_scratch_exhausted()) {
-        return ct_err_set(err, CT_ETOOBIG, "reading the body takes more than %zu MiB of memory",
+    int failure = ct_scratch_failure();
+    if (failure == -CT_ETOOBIG) {
+        return ct_err_set(err, CT_ETOOBIG, "the request takes more than %zu MiB of memory",
                           CT_SCRATCH_MAX >> 20);
     }
-    return r;
+    return failure != 0 ? ct_err_set(err, CT_ENOMEM, "out of memory for the request") : r;
 }
 
 int ct_mutate(const struct ct_webhook_settings *settings, const struct ct_nodes *nodes,
@@ -225,7 +226,7 @@ int ct_mutate(const struct ct_webhook_settings *settings, const struct ct_nodes 
     memset(ret, 0, sizeof(*ret));
     ct_buf_reset(out);
     ct_scratch_open();
-    int r = parse(body, len, &document, err);
+    int r = check_memory(ct_json_parse(body, len, "the body", &document, err), err);
     if (r == 0) {
         r = ct_review_read(document, &c.review, err);
     }
@@ -234,7 +235,10 @@ int ct_mutate(const struct ct_webhook_settings *settings, const struct ct_nodes 
         c.metadata = json_object_get(c.review.object, "metadata");
         c.spec = json_object_get(c.review.object, "spec");
         note_request(&c, ret);
-        r = answer(&c, out, ret, err);
+        r = check_memory(answer(&c, out, ret, err), err);
+    }
+    if (r != 0) {
+        ct_buf_reset(out);
     }
     case_done(&c);
     ct_scratch_close_json(document);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "json.h"
+#include "scratch.h"
 
 #define MAX_NODES ((size_t)100000)
 
@@ -306,7 +307,11 @@ int ct_nodes_parse(const char *data, size_t len, struct ct_nodes **ret, struct c
 {
     CT_AUTO_JSON list = NULL;
     const json_t *items = NULL;
+    ct_scratch_forget_failure();
     int r = ct_json_parse(data, len, "the node list", &list, err);
+    if (ct_scratch_failure() != 0) {
+        return ct_err_set(err, CT_ENOMEM, "out of memory while reading the node list");
+    }
     if (r == 0) {
         r = check_list(list, &items, err);
     }

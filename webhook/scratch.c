@@ -2,9 +2,12 @@
 #include "scratch.h"
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "err.h"
 
 #define ALIGNMENT ((size_t)16)
 #define FIRST_CHUNK ((size_t)512 << 10) // a pod of ten containers fits; untouched pages cost nothing
@@ -32,7 +35,7 @@ struct scratch {
     char *end;
     size_t total;
     bool open;
-    bool exhausted;
+    int failure; // of an allocation since open, negative
 };
 
 static _Thread_local struct scratch scratch;
@@ -70,11 +73,12 @@ static void *bump_slow(size_t size)
 {
     size_t chunk_size = size > NEXT_CHUNK ? size : NEXT_CHUNK;
     if (chunk_size > CT_SCRATCH_MAX || scratch.total > CT_SCRATCH_MAX - chunk_size) {
-        scratch.exhausted = true;
+        scratch.failure = -CT_ETOOBIG;
         return NULL;
     }
     struct chunk *c = chunk_new(chunk_size);
     if (c == NULL) {
+        scratch.failure = -CT_ENOMEM;
         return NULL;
     }
     c->next = scratch.others;
@@ -88,10 +92,12 @@ static void *bump_slow(size_t size)
 static void *scratch_alloc(size_t size)
 {
     if (!scratch.open) {
-        return malloc(size);
+        void *p = malloc(size);
+        scratch.failure = p != NULL ? scratch.failure : -CT_ENOMEM;
+        return p;
     }
     if (size > CT_SCRATCH_MAX) {
-        scratch.exhausted = true;
+        scratch.failure = -CT_ETOOBIG;
         return NULL;
     }
     size = (size + ALIGNMENT - 1) & ~(ALIGNMENT - 1);
@@ -132,6 +138,7 @@ void ct_scratch_install(void)
 
 void ct_scratch_open(void)
 {
+    scratch.failure = 0;
     if (USE_MALLOC) {
         return;
     }
@@ -142,7 +149,6 @@ void ct_scratch_open(void)
     scratch.at = scratch.first != NULL ? scratch.first->data : NULL;
     scratch.end = scratch.first != NULL ? scratch.first->data + scratch.first->size : NULL;
     scratch.total = 0;
-    scratch.exhausted = false;
     scratch.open = true;
 }
 
@@ -159,7 +165,12 @@ void ct_scratch_close_json(json_t *document)
     scratch.open = false;
 }
 
-bool ct_scratch_exhausted(void)
+int ct_scratch_failure(void)
 {
-    return scratch.exhausted;
+    return scratch.failure;
+}
+
+void ct_scratch_forget_failure(void)
+{
+    scratch.failure = 0;
 }

@@ -6,7 +6,6 @@
 #define CT_WEBHOOK_SCRATCH_H
 
 #include <jansson.h>
-#include <stdbool.h>
 #include <stddef.h>
 
 #define CT_SCRATCH_MAX ((size_t)96 << 20) // bytes that one request may take
@@ -26,7 +25,10 @@ void ct_scratch_close_json(json_t *document);
 void *ct_scratch_calloc(size_t n, size_t size);
 void ct_scratch_free(void *p);
 
-// Has the open scratch refused an allocation because of CT_SCRATCH_MAX?
-bool ct_scratch_exhausted(void);
+// Has an allocation of this thread been refused since open, or since forgotten? 0, -CT_ETOOBIG
+// (CT_SCRATCH_MAX) or -CT_ENOMEM. To be asked after every parse: a jansson that cannot grow its buffer
+// drops a character of a string and goes on (2.14), without an error.
+int ct_scratch_failure(void);
+void ct_scratch_forget_failure(void);
 
 #endif

@@ -222,8 +222,8 @@ bool ct_shape_path_reserved(const char *path)
         } else if (len > 0 && !segment_is(path, len, ".")) {
             depth++;
             if (depth == 1) {
-                ours = segment_is(path, len, CT_SHAPE_DIR + 1) ||
-                       segment_is(path, len, CT_SHAPE_IDENTITY_DIR + 1);
+                ours = segment_is(path, len, &CT_SHAPE_DIR[1]) ||
+                       segment_is(path, len, &CT_SHAPE_IDENTITY_DIR[1]);
             }
         }
         path += len;

@@ -109,23 +109,16 @@ static void survives_every_failed_allocation(void **state)
     }
 }
 
+#ifndef __SANITIZE_ADDRESS__ // every object is malloc's there, and not counted
 static void cuts_off_what_takes_too_much_memory(void **state)
 {
     (void)state;
-#ifdef __SANITIZE_ADDRESS__
-    skip(); // every object is malloc's there, and not counted
-#endif
     size_t len = (size_t)7 << 20;
     char *body = malloc(len);
     assert_non_null(body);
-    for (size_t i = 0; i < len; i++) {
-        body[i] = "[],"[i % 3];
-    }
-    body[0] = '[';
-    body[1] = '[';
-    body[2] = ']';
-    for (size_t i = 3; i + 3 <= len; i += 3) {
-        memcpy(body + i, ",[]", 3);
+    memcpy(body, "[[]", 3);
+    for (size_t i = 3; i < len; i++) {
+        body[i] = ",[]"[i % 3];
     }
     CT_AUTO_BUF out = {.max = 1 << 20};
     struct ct_decision d;
@@ -136,6 +129,8 @@ static void cuts_off_what_takes_too_much_memory(void **state)
     // The next request is not disturbed.
     expect_ok(ct_mutate(&settings, nodes, good, strlen(good), &out, &d, &err), &err);
 }
+
+#endif
 
 static void *work(void *arg)
 {
@@ -204,7 +199,9 @@ int main(void)
         cmocka_unit_test(tells_what_was_decided),
         cmocka_unit_test(names_every_outcome_and_reason),
         cmocka_unit_test(survives_every_failed_allocation),
+#ifndef __SANITIZE_ADDRESS__
         cmocka_unit_test(cuts_off_what_takes_too_much_memory),
+#endif
         cmocka_unit_test(works_in_threads),
         cmocka_unit_test(refuses_bodies_that_cannot_be_answered),
     };

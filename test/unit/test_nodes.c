@@ -3,6 +3,7 @@
 
 #include "chaos.h"
 #include "nodes.h"
+#include "scratch.h"
 
 #define L CT_NODE_LABEL_PREFIX
 #define NODE(name, labels, kernel)                                                                 \
@@ -154,6 +155,7 @@ static void survives_every_failed_allocation(void **state)
         int r = ct_nodes_parse(text, strlen(text), &nodes, &err);
         struck = chaos_stop();
         assert_true(r == 0 ? nodes != NULL : r == -CT_ENOMEM && nodes == NULL);
+        assert_true(r == 0 || err.msg[0] != '\0');
         assert_true(struck == (r != 0));
         ct_nodes_free(nodes);
     }
@@ -177,7 +179,7 @@ static void reads_kernel_versions(void **state)
 
 int main(void)
 {
-    chaos_join_jansson();
+    ct_scratch_install();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shares_by_label_and_kernel),
         cmocka_unit_test(reduces_a_list),
