@@ -58,8 +58,9 @@ static void health(struct call *call)
 static void mount(struct call *call)
 {
     if (strncmp(call->rest, "secret/", 7) != 0 && strcmp(call->rest, "secret") != 0) {
-        fail(call, 403, "preflight capability check returned 403, please ensure client's policies "
-                        "grant access to path");
+        fail(call, 403,
+             "preflight capability check returned 403, please ensure client's policies "
+             "grant access to path");
         return;
     }
     answer(call, json_pack("{s:{s:s,s:s,s:{s:s}}}", "data", "path", "secret/", "type", "kv",
@@ -154,9 +155,9 @@ static void read_secret(struct call *call)
     }
     json_t *data = json_object_get(version, "data");
     call->reply->status = json_is_null(data) ? 404 : 200; // a deleted version: 404 with metadata
-    answer(call, json_pack("{s:s,s:i,s:b,s:{s:O,s:o}}", "lease_id", "", "lease_duration", 0,
-                           "renewable", 0, "data", "data", data, "metadata",
-                           metadata_of(version, n)));
+    answer(call,
+           json_pack("{s:s,s:i,s:b,s:{s:O,s:o}}", "lease_id", "", "lease_duration", 0, "renewable",
+                     0, "data", "data", data, "metadata", metadata_of(version, n)));
 }
 
 static void write_secret(struct call *call)
@@ -205,14 +206,15 @@ static void versions(struct call *call)
         fail(call, 404, NULL);
         return;
     }
-    json_array_foreach(all, i, version) {
+    json_array_foreach(all, i, version)
+    {
         char name[24];
         (void)snprintf(name, sizeof(name), "%zu", i + 1);
         (void)json_object_set_new(described, name, metadata_of(version, i + 1));
     }
-    answer(call, json_pack("{s:{s:I,s:i,s:o}}", "data", "current_version",
-                           (json_int_t)json_array_size(all), "oldest_version", 1, "versions",
-                           described));
+    answer(call,
+           json_pack("{s:{s:I,s:i,s:o}}", "data", "current_version",
+                     (json_int_t)json_array_size(all), "oldest_version", 1, "versions", described));
 }
 
 enum needs { NOTHING, TOKEN, READ, ROOT };

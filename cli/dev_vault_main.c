@@ -16,19 +16,37 @@ struct settings {
 #define AT(field) offsetof(struct settings, field)
 
 static const struct ct_option options[] = {
-    {.name = "listen", .kind = CT_OPTION_STRING, .offset = AT(listen),
-     .fallback = "127.0.0.1:8200", .argument = "ADDRESS:PORT",
+    {.name = "listen",
+     .kind = CT_OPTION_STRING,
+     .offset = AT(listen),
+     .fallback = "127.0.0.1:8200",
+     .argument = "ADDRESS:PORT",
      .help = "Where to serve; port 0 takes any free one."},
-    {.name = "tls-cert", .kind = CT_OPTION_STRING, .offset = AT(tls_cert), .argument = "FILE",
+    {.name = "tls-cert",
+     .kind = CT_OPTION_STRING,
+     .offset = AT(tls_cert),
+     .argument = "FILE",
      .help = "Certificate (PEM); without it the server speaks plain HTTP."},
-    {.name = "tls-key", .kind = CT_OPTION_STRING, .offset = AT(tls_key), .argument = "FILE",
+    {.name = "tls-key",
+     .kind = CT_OPTION_STRING,
+     .offset = AT(tls_key),
+     .argument = "FILE",
      .help = "The certificate's private key (PEM)."},
-    {.name = "kv", .kind = CT_OPTION_STRING, .offset = AT(kv), .argument = "FILE",
+    {.name = "kv",
+     .kind = CT_OPTION_STRING,
+     .offset = AT(kv),
+     .argument = "FILE",
      .help = "Secrets below secret/: a JSON object of paths, each with its keys and values, or an "
              "array of such versions."},
-    {.name = "root-token", .kind = CT_OPTION_STRING, .offset = AT(root_token), .argument = "TOKEN",
+    {.name = "root-token",
+     .kind = CT_OPTION_STRING,
+     .offset = AT(root_token),
+     .argument = "TOKEN",
      .help = "The token that may do everything; without it a random one is made and printed."},
-    {.name = "role", .kind = CT_OPTION_LIST, .offset = AT(role), .argument = "NAME[=PREFIX,…]",
+    {.name = "role",
+     .kind = CT_OPTION_LIST,
+     .offset = AT(role),
+     .argument = "NAME[=PREFIX,…]",
      .help = "A role of the kubernetes login, and what its tokens may read below secret/ "
              "(everything without '='); may be given repeatedly."},
 };
@@ -57,9 +75,14 @@ CT_CHECKED static int serve(struct ct_dev_vault *vault, const struct settings *s
     sigset_t signals;
     int signal_number = 0;
     const struct ct_httpd_options how = {
-        .listen = settings->listen, .tls_cert = settings->tls_cert, .tls_key = settings->tls_key,
-        .threads = 2, .max_body = 1024 * 1024, .routes = ct_dev_vault_routes,
-        .n_routes = ct_dev_vault_n_routes, .cls = vault,
+        .listen = settings->listen,
+        .tls_cert = settings->tls_cert,
+        .tls_key = settings->tls_key,
+        .threads = 2,
+        .max_body = 1024 * 1024,
+        .routes = ct_dev_vault_routes,
+        .n_routes = ct_dev_vault_n_routes,
+        .cls = vault,
     };
     int r = fill(&vault->store, settings, err);
     (void)sigemptyset(&signals);

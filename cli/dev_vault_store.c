@@ -53,10 +53,11 @@ int ct_dev_store_role(struct ct_dev_store *store, const char *text, struct ct_er
     const char *equals = strchrnul(text, '=');
     size_t len = (size_t)(equals - text);
     if (len == 0 || len >= sizeof(name) || !ct_text_consists(text, len, "-_.")) {
-        return ct_err_set(err, CT_EINVAL,
-                          "role '%s': use NAME or NAME=PREFIX,PREFIX with a name of letters, digits, "
-                          "'-', '_' and '.'",
-                          text);
+        return ct_err_set(
+            err, CT_EINVAL,
+            "role '%s': use NAME or NAME=PREFIX,PREFIX with a name of letters, digits, "
+            "'-', '_' and '.'",
+            text);
     }
     memcpy(name, text, len);
     name[len] = '\0';
@@ -80,7 +81,8 @@ CT_CHECKED static int load_path(struct ct_dev_store *store, const char *file, co
     if (!ct_text_is_path(path, strlen(path)) || json_array_size(versions) == 0) {
         return ct_err_set(err, CT_EINVAL, "%s: '%s' is no path, or has no version", file, path);
     }
-    json_array_foreach(versions, i, data) {
+    json_array_foreach(versions, i, data)
+    {
         if (!json_is_object(data)) {
             return ct_err_set(err, CT_EINVAL,
                               "%s: '%s' must be an object of keys and values, or an array of such",
@@ -106,7 +108,8 @@ int ct_dev_store_load(struct ct_dev_store *store, const char *file, struct ct_er
     if (r == 0 && !json_is_object(doc)) {
         r = ct_err_set(err, CT_EINVAL, "%s must be an object of paths", file);
     }
-    json_object_foreach(doc, path, value) {
+    json_object_foreach(doc, path, value)
+    {
         r = r < 0 ? r : load_path(store, file, path, value, err);
     }
     return r;
@@ -167,7 +170,8 @@ bool ct_dev_store_may_read(const struct ct_dev_store *store, const struct ct_dev
     if (token == &store->tokens[0] || json_array_size(prefixes) == 0) {
         return token == &store->tokens[0] || prefixes != NULL;
     }
-    json_array_foreach(prefixes, i, prefix) {
+    json_array_foreach(prefixes, i, prefix)
+    {
         if (strncmp(path, json_string_value(prefix), json_string_length(prefix)) == 0) {
             return true;
         }

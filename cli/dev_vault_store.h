@@ -21,8 +21,9 @@ struct ct_dev_token {
 };
 
 struct ct_dev_store {
-    json_t *secrets; // path below the mount -> array of versions: {"data": {…}|null, "created_time"}
-    json_t *roles;   // name -> array of path prefixes that its tokens may read
+    json_t
+        *secrets; // path below the mount -> array of versions: {"data": {…}|null, "created_time"}
+    json_t *roles; // name -> array of path prefixes that its tokens may read
     struct ct_dev_token *tokens;
     size_t n_tokens;
 };

@@ -17,10 +17,11 @@
 #define DEFAULT_CONNECTIONS 1024
 #define MAX_THREADS 64
 #define MAX_REPLY (64u * 1024 * 1024)
-#define THREAD_STACK (2u * 1024 * 1024)      // of address space: only what is touched costs memory
-#define CONNECTION_MEMORY (32u * 1024)       // headers, and a body's part at a time
-#define UNCOUNTED_BODY (64u * 1024)          // bodies up to here are free of the server-wide bound
-#define BODIES_IN_FLIGHT 16                  // that bound, in bodies of the largest size
+#define THREAD_STACK (2u * 1024 * 1024) // of address space: only what is touched costs memory
+#define CONNECTION_MEMORY (32u * 1024)  // headers, and a body's part at a time
+#define UNCOUNTED_BODY (64u * 1024)     // bodies up to here are free of the server-wide bound
+#define MAX_SENTENCE 1023u              // of an error
+#define BODIES_IN_FLIGHT 16             // that bound, in bodies of the largest size
 #define DRAIN_IDLE_MS 1000
 #define DRAIN_MAX_MS 10000
 
@@ -39,14 +40,14 @@ struct ct_httpd {
 
 void ct_httpd_error(struct ct_httpd_reply *reply, unsigned status, const char *fmt, ...)
 {
-    char sentence[1024];
+    char sentence[MAX_SENTENCE + 4];
     va_list ap;
     va_start(ap, fmt);
     int n = vsnprintf(sentence, sizeof(sentence), fmt, ap);
     va_end(ap);
     size_t len = n < 0 ? 0 : (size_t)n;
-    if (len >= sizeof(sentence)) {
-        len = sizeof(sentence) - 1;
+    if (len > MAX_SENTENCE) {
+        len = MAX_SENTENCE;
         while (len > 0 && ((unsigned char)sentence[len] & 0xc0) == 0x80) {
             len--; // never half a character
         }
@@ -158,16 +159,14 @@ static void refuse(const struct ct_httpd *server, const struct ct_httpd_conn *co
         ct_httpd_error(reply, conn->refusal, "%s takes Content-Type application/json only", path);
         break;
     case MHD_HTTP_CONTENT_TOO_LARGE:
-        ct_httpd_error(reply, conn->refusal, "the body is larger than %zu bytes",
-                       server->max_body);
+        ct_httpd_error(reply, conn->refusal, "the body is larger than %zu bytes", server->max_body);
         break;
     case MHD_HTTP_URI_TOO_LONG:
         ct_httpd_error(reply, conn->refusal, "the query is longer than %zu bytes",
                        sizeof(conn->query) - 1);
         break;
     case MHD_HTTP_SERVICE_UNAVAILABLE:
-        ct_httpd_error(reply, conn->refusal,
-                       "too many large requests at the same time: try again");
+        ct_httpd_error(reply, conn->refusal, "too many large requests at the same time: try again");
         break;
     default:
         ct_httpd_error(reply, conn->refusal, "the request cannot be answered");
@@ -256,6 +255,14 @@ static bool check_head(const struct ct_httpd *server, struct ct_httpd_conn *conn
     return conn->refusal != 0 && *header(mhd, MHD_HTTP_HEADER_EXPECT) != '\0';
 }
 
+static void release(struct ct_httpd *server, struct ct_httpd_conn *conn)
+{
+    if (conn->held > 0) {
+        atomic_fetch_sub_explicit(&server->held, conn->held, memory_order_relaxed);
+        conn->held = 0;
+    }
+}
+
 // Counts what a large body takes; false when the server holds too much already.
 static bool hold(struct ct_httpd *server, struct ct_httpd_conn *conn, size_t len)
 {
@@ -292,6 +299,7 @@ static enum MHD_Result take_body(struct ct_httpd *server, struct ct_httpd_conn *
     }
     if (conn->refusal != 0) {
         ct_buf_done(in);
+        release(server, conn);
     }
     return MHD_YES;
 }
@@ -312,9 +320,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
         if (conn->slot == NULL) {
             return MHD_NO;
         }
-        return check_head(server, conn, mhd, method, path)
-                   ? answer(server, conn, mhd, method, path)
-                   : MHD_YES;
+        return check_head(server, conn, mhd, method, path) ? answer(server, conn, mhd, method, path)
+                                                           : MHD_YES;
     }
     if (*len > 0) {
         enum MHD_Result r = take_body(server, conn, data, *len);
@@ -358,10 +365,7 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
     if (conn == NULL) {
         return;
     }
-    if (conn->held > 0) {
-        atomic_fetch_sub_explicit(&server->held, conn->held, memory_order_relaxed);
-        conn->held = 0;
-    }
+    release(server, conn);
     ct_httpd_slot_give(ct_steal(&conn->slot));
     conn->begun = false;
     conn->route = NULL;
@@ -440,10 +444,10 @@ CT_CHECKED static int start_daemon(struct ct_httpd *server, const struct ct_http
         flags, 0, NULL, NULL, on_request, server, //
         MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_TIMEOUT, timeout,
         MHD_OPTION_CONNECTION_LIMIT, limit < threads ? threads : limit,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-        MHD_OPTION_THREAD_STACK_SIZE, (size_t)THREAD_STACK, //
-        MHD_OPTION_URI_LOG_CALLBACK, on_request_line, server,
-        MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, //
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_THREAD_STACK_SIZE,
+        (size_t)THREAD_STACK, //
+        MHD_OPTION_URI_LOG_CALLBACK, on_request_line, server, MHD_OPTION_NOTIFY_COMPLETED,
+        on_completed, server,                                //
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, //
         MHD_OPTION_THREAD_POOL_SIZE, threads, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
     if (server->daemon == NULL) {

@@ -12,9 +12,9 @@
 #include "err.h"
 
 struct ct_httpd_request {
-    const char *method; // "GET", "POST", …
-    const char *path;   // without the query
-    const char *query;  // never NULL: "" for none. Only what a handler asks for is parsed.
+    const char *method;       // "GET", "POST", …
+    const char *path;         // without the query
+    const char *query;        // never NULL: "" for none. Only what a handler asks for is parsed.
     const char *content_type; // "" when missing
     const char *token;        // X-Vault-Token, or what follows "Bearer " in Authorization; ""
     const char *body;         // NUL-terminated
@@ -29,21 +29,22 @@ struct ct_httpd_reply {
 
 struct ct_httpd_route {
     const char *method; // "GET" is HEAD too; "*" is every method
-    const char *path;  // exact; a trailing "*" matches any rest
-    bool json;         // the request must be application/json, else 415
+    const char *path;   // exact; a trailing "*" matches any rest
+    bool json;          // the request must be application/json, else 415
     // Runs in one of the pool's threads; fills reply. `cls` is that of ct_httpd_options.
     void (*handle)(void *cls, const struct ct_httpd_request *request, struct ct_httpd_reply *reply);
 };
 
 struct ct_httpd_options {
-    const char *listen;    // "127.0.0.1:8443", "[::1]:8443", ":8443"; port 0: any free one
-    const char *tls_cert;  // PEM files; both NULL: plain HTTP
+    const char *listen;   // "127.0.0.1:8443", "[::1]:8443", ":8443"; port 0: any free one
+    const char *tls_cert; // PEM files; both NULL: plain HTTP
     const char *tls_key;
-    unsigned threads;      // 0: one a processor, at most 8
-    unsigned timeout_s;    // idle or slow connections are closed; default 15
+    unsigned threads;         // 0: one a processor, at most 8
+    unsigned timeout_s;       // idle or slow connections are closed; default 15
     unsigned max_connections; // default 1024
-    size_t max_body;       // larger: 413
-    const struct ct_httpd_route *routes; // unknown path: 404; known path, other method: 405 with Allow
+    size_t max_body;          // larger: 413
+    const struct ct_httpd_route
+        *routes; // unknown path: 404; known path, other method: 405 with Allow
     size_t n_routes;
     void *cls;
 };

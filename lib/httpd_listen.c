@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "text.h"
+
 #define BACKLOG 1024
 
 // Splits "host:port" and "[host]:port"; an empty host is every address.
@@ -22,11 +24,12 @@ CT_CHECKED static int split_listen(const char *listen_on, char *host, size_t siz
         start++;
         len -= 2;
     }
-    if (colon == NULL || colon[1] == '\0' || len >= size ||
-        (!bracketed && memchr(start, ':', len) != NULL)) {
-        return ct_err_set(err, CT_EINVAL,
-                          "'%s' is no address to listen on: use 127.0.0.1:8443, [::1]:8443 or :8443",
-                          listen_on);
+    unsigned long number;
+    if (colon == NULL || !ct_text_number(colon + 1, strlen(colon + 1), 65535, &number) ||
+        len >= size || (!bracketed && memchr(start, ':', len) != NULL)) {
+        return ct_err_set(
+            err, CT_EINVAL,
+            "'%s' is no address to listen on: use 127.0.0.1:8443, [::1]:8443 or :8443", listen_on);
     }
     memcpy(host, start, len);
     host[len] = '\0';

@@ -176,8 +176,9 @@ CT_CHECKED static int load_pair(const struct ct_httpd_tls *tls, struct ct_httpd_
         return r;
     }
     if (!belong_together(chain.certs[0], key)) {
-        return ct_err_set(err, CT_EINVAL, "the private key %s does not belong to the certificate %s",
-                          tls->key_path, tls->cert_path);
+        return ct_err_set(err, CT_EINVAL,
+                          "the private key %s does not belong to the certificate %s", tls->key_path,
+                          tls->cert_path);
     }
     return make_pair(&chain, key, ret, err);
 }
@@ -261,8 +262,8 @@ struct ct_httpd_pair *ct_httpd_tls_attach(struct ct_httpd_tls *tls, gnutls_sessi
 
 int ct_httpd_tls_callback(gnutls_session_t session, const struct gnutls_cert_retr_st *info,
                           gnutls_pcert_st **certs, unsigned int *n_certs,
-                          gnutls_ocsp_data_st **ocsp, unsigned int *n_ocsp,
-                          gnutls_privkey_t *key, unsigned int *flags)
+                          gnutls_ocsp_data_st **ocsp, unsigned int *n_ocsp, gnutls_privkey_t *key,
+                          unsigned int *flags)
 {
     (void)info;
     struct ct_httpd_pair *pair = gnutls_db_get_ptr(session);

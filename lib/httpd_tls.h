@@ -37,7 +37,7 @@ void ct_httpd_pair_unref(struct ct_httpd_pair *pair);
 // For MHD_OPTION_HTTPS_CERT_CALLBACK2 (a gnutls_certificate_retrieve_function3).
 int ct_httpd_tls_callback(gnutls_session_t session, const struct gnutls_cert_retr_st *info,
                           gnutls_pcert_st **certs, unsigned int *n_certs,
-                          gnutls_ocsp_data_st **ocsp, unsigned int *n_ocsp,
-                          gnutls_privkey_t *key, unsigned int *flags);
+                          gnutls_ocsp_data_st **ocsp, unsigned int *n_ocsp, gnutls_privkey_t *key,
+                          unsigned int *flags);
 
 #endif

@@ -11,9 +11,9 @@ static const struct {
     uint64_t ns;
     const char *le;
 } buckets[CT_METRICS_BUCKETS] = {
-    {25000, "0.000025"},   {50000, "0.00005"},   {100000, "0.0001"},   {250000, "0.00025"},
-    {500000, "0.0005"},    {1000000, "0.001"},   {2500000, "0.0025"},  {5000000, "0.005"},
-    {10000000, "0.01"},    {50000000, "0.05"},   {250000000, "0.25"},  {1000000000, "1"},
+    {25000, "0.000025"}, {50000, "0.00005"}, {100000, "0.0001"},  {250000, "0.00025"},
+    {500000, "0.0005"},  {1000000, "0.001"}, {2500000, "0.0025"}, {5000000, "0.005"},
+    {10000000, "0.01"},  {50000000, "0.05"}, {250000000, "0.25"}, {1000000000, "1"},
 };
 
 static const char *const error_names[CT_REQUEST_ERROR_COUNT] = {
@@ -118,7 +118,8 @@ static void render_nodes(const struct ct_nodes *nodes, struct ct_buf *out)
             ct_buf_addf(out, "%s{points=\"%d\"} %zu\n", name, points, stats.by_points[points]);
         }
     }
-    head(out, "cloudtaser_webhook_nodes_with_agent", "gauge", "Nodes that carry an agent's labels.");
+    head(out, "cloudtaser_webhook_nodes_with_agent", "gauge",
+         "Nodes that carry an agent's labels.");
     ct_buf_addf(out, "cloudtaser_webhook_nodes_with_agent %zu\n", stats.agents);
 }
 

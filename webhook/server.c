@@ -122,8 +122,8 @@ static void handle_metrics(void *cls, const struct ct_httpd_request *request,
     (void)request;
     reply->content_type = "text/plain; version=0.0.4; charset=utf-8";
     struct ct_watch_reader reader = ct_watch_enter(&webhook->watch);
-    ct_metrics_render(&webhook->metrics, reader.nodes,
-                      ct_httpd_certificate_expiry(webhook->httpd), &reply->body);
+    ct_metrics_render(&webhook->metrics, reader.nodes, ct_httpd_certificate_expiry(webhook->httpd),
+                      &reply->body);
     ct_watch_leave(&webhook->watch, &reader);
 }
 
