@@ -21,6 +21,8 @@
 #define SMALL_BINS (SMALL_MAX / ALIGNMENT)
 #define BINS (SMALL_BINS + 4 * 11) // four for each power of two up to 2 MiB
 #define SCAN_MAX 16                // blocks of one large bin that are looked at
+#define PAGE 4096u
+#define WIPE_WHOLE (4 * PAGE) // up to here a wipe costs less than the question what was touched
 
 // In front of each block's memory. Sizes count the tag; the lowest bit of `size` says "in use".
 // Blocks are named by their offset in the area; offset 0 is no block.
@@ -303,11 +305,33 @@ static uint32_t block_of(const void *p)
     return block;
 }
 
+// Wipes a part of the area. What of it was never touched is zero, and to touch it would cost memory
+// and time: a page of a memfd that mincore(2) does not see was never there. (An anonymous page may
+// be in swap instead: those are all wiped.)
+static void wipe(uint32_t from, uint32_t to)
+{
+    unsigned char present[ARENA_SIZE / PAGE];
+    uint32_t first = (from + PAGE - 1) / PAGE * PAGE;
+    uint32_t end = to / PAGE * PAGE;
+    if (to - from < WIPE_WHOLE || arena.area.kind != CT_SECMEM_SECRET ||
+        mincore(arena.base + first, end - first, present) != 0) {
+        explicit_bzero(arena.base + from, to - from);
+        return;
+    }
+    explicit_bzero(arena.base + from, first - from);
+    for (uint32_t at = first; at < end; at += PAGE) {
+        if ((present[(at - first) / PAGE] & 1u) != 0) {
+            explicit_bzero(arena.base + at, PAGE);
+        }
+    }
+    explicit_bzero(arena.base + end, to - end);
+}
+
 static void release(uint32_t block)
 {
     uint32_t size = size_of(block);
     count(0, size);
-    explicit_bzero(arena.base + block + TAG, size - TAG);
+    wipe(block + TAG, block + size);
     tag_at(block)->size = size;
     give_back(block);
 }
@@ -377,7 +401,7 @@ static bool resize(uint32_t block, uint32_t need)
 {
     uint32_t size = size_of(block);
     if (need <= size) {
-        explicit_bzero(arena.base + block + need, size - need);
+        wipe(block + need, block + size);
         trim(block, need);
         count(0, size - size_of(block));
         return true;

@@ -79,6 +79,45 @@ static void test_freed_memory_is_wiped(void **state)
     ct_arena_free(keep_above);
 }
 
+// Pages of the area that take up memory.
+static size_t touched_pages(void)
+{
+    const struct ct_secmem_area *area = ct_arena_area();
+    unsigned char present[512];
+    size_t n = 0;
+    assert_int_equal(area->size / 4096, sizeof(present));
+    assert_int_equal(mincore(area->base, area->size, present), 0);
+    for (size_t i = 0; i < sizeof(present); i++) {
+        n += present[i] & 1u;
+    }
+    return n;
+}
+
+static void test_wiping_touches_nothing_new(void **state)
+{
+    (void)state;
+    if (ct_arena_area()->kind != CT_SECMEM_SECRET) {
+        skip();
+    }
+    unsigned char *p = ct_arena_alloc(900000);
+    p[0] = 1;
+    p[500000] = 1;
+    size_t before = touched_pages();
+    ct_arena_free(p);
+    assert_int_equal(p[500000], 0);
+    assert_in_range(touched_pages(), before, before + 2);
+    // All of it, once it was used.
+    p = ct_arena_alloc(1500000);
+    memset(p, 0xee, 1500000);
+    assert_true(touched_pages() > before + 150);
+    ct_arena_free(p);
+    size_t left = 0;
+    for (size_t i = 0; i < 1500000; i++) {
+        left += p[i] == 0xee;
+    }
+    assert_int_equal(left, 0);
+}
+
 static void test_calloc_is_zero_after_use(void **state)
 {
     (void)state;
@@ -307,6 +346,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_allocations_are_aligned_and_inside),
         cmocka_unit_test(test_freed_memory_is_wiped),
+        cmocka_unit_test(test_wiping_touches_nothing_new),
         cmocka_unit_test(test_calloc_is_zero_after_use),
         cmocka_unit_test(test_exhaustion_is_an_ordinary_error),
         cmocka_unit_test(test_realloc_keeps_content),
