@@ -6,8 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "annotation.h"
 #include "json.h"
 #include "mutate.h"
+#include "peek.h"
+#include "review.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -36,11 +39,30 @@ static void set_up(void)
     }
 }
 
+// What the quick look passes over must be what a reading in earnest passes over.
+static void check_peek(const char *body, size_t len)
+{
+    struct ct_peek peek;
+    if (!ct_peek_skippable(body, len, &peek)) {
+        return;
+    }
+    CT_AUTO_JSON document = NULL;
+    struct ct_review review;
+    if (ct_json_parse(body, len, "the body", &document, NULL) != 0 ||
+        ct_review_read(document, &review, NULL) != 0 || review.object == NULL ||
+        *review.subresource != '\0' || strlen(review.uid) != peek.uid.len ||
+        memcmp(review.uid, peek.uid.text, peek.uid.len) != 0 || review.dry_run != peek.dry_run ||
+        ct_annotations_opted_in(ct_json_at(review.object, "metadata", "annotations", NULL), NULL)) {
+        abort();
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (nodes == NULL) {
         set_up();
     }
+    check_peek((const char *)data, size);
     CT_AUTO_BUF out = {.max = 64 << 20};
     struct ct_decision decision;
     struct ct_err err = {0};
