@@ -28,6 +28,7 @@ int ct_inject_run(struct ct_inject *in, struct ct_err *err)
             return ct_err_errno(err, "the program cannot be waited for");
         }
         if (!WIFSTOPPED(status)) {
+            in->ended = true;
             return ct_err_set(err, CT_ESYSTEM, "the program was killed before it was started");
         }
         if (WSTOPSIG(status) == SYSTEM_CALL_STOP) {

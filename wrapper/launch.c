@@ -173,7 +173,7 @@ static int prove(struct launch *l, struct ct_launched *ret, struct ct_err *err)
 
 static int at_exec_stop(struct launch *l, struct ct_launched *ret, struct ct_err *err)
 {
-    l->inject = (struct ct_inject){.pid = l->spawn.pid};
+    l->inject = (struct ct_inject){.pid = l->spawn.pid, .stop_seen = l->spawn.stop_seen};
     // On to the exit of execve: its return value would overwrite a register later.
     int status = ct_inject_run(&l->inject, err);
     if (status == 0) {
@@ -216,6 +216,9 @@ static int launch_traced(struct launch *l, struct ct_launched *ret, int *ret_ref
     ret->pid = l->spawn.pid;
     ret->traced = true;
     status = at_exec_stop(l, ret, err);
+    if (l->inject.ended) {
+        ret->pid = -1; // nobody's any more: it must not be killed again
+    }
     return status != 0 ? ct_err_wrap(err, "%s was not started", l->path) : 0;
 }
 

@@ -139,6 +139,7 @@ int ct_spawn_run_to_exec(struct ct_spawn *s, struct ct_spawn_report *ret_report,
             return 0;
         }
         // The child's own stop, or another SIGSTOP: all other signals are blocked.
+        s->stop_seen = s->stop_seen || set;
         if ((!set && ptrace(PTRACE_SETOPTIONS, s->pid, NULL, options) != 0) ||
             ptrace(PTRACE_CONT, s->pid, NULL, NULL) != 0) {
             int failed = ct_err_errno(err, "the app's process cannot be traced");

@@ -28,8 +28,9 @@ struct ct_spawn {
     bool traced;                 // else: waits before its exec for a byte from go_fd
     // Made.
     pid_t pid;
-    int go_fd;     // -1 when traced
-    int report_fd; // the child's report when it fails; ends when it execs
+    bool stop_seen; // a SIGSTOP was held back on the way to the exec
+    int go_fd;      // -1 when traced
+    int report_fd;  // the child's report when it fails; ends when it execs
 };
 
 // Forks the child. All signals are blocked in it: when traced until ct_spawn_unblock().
