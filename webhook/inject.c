@@ -212,7 +212,8 @@ int ct_inject(struct ct_case *c, const char *identity, struct ct_patch *patch, s
     }
     ct_affinity_patch(c, patch);
     if (ct_json_str(json_object_get(c->metadata, "annotations"), CT_ANNOTATION_STATUS) == NULL) {
-        ct_patch_add(patch, "\"" CT_SHAPE_STATUS "\"", "/metadata/annotations/cloudtaser.io~1status");
+        ct_patch_add(patch, "\"" CT_SHAPE_STATUS "\"",
+                     "/metadata/annotations/cloudtaser.io~1status");
     }
     inject_init_container(c, patch);
     ct_patch_finish(patch);

@@ -63,8 +63,8 @@ static const char *find_launcher(const struct ct_container *container)
 void ct_minimum_collect(struct ct_case *c, int from_variables)
 {
     struct ct_minimum *m = &c->minimum;
-    m->points = max_of(c->annotations.min_score,
-                       max_of(from_variables, c->settings->min_protection_score));
+    m->points =
+        max_of(c->annotations.min_score, max_of(from_variables, c->settings->min_protection_score));
     m->require = c->annotations.require;
     m->counted = NODE_CHECKS;
     m->affinity_points = -1;
@@ -103,8 +103,8 @@ static void judge_node(const struct ct_minimum *m, const struct ct_node *node,
     ret->passes_without_agent =
         share->without_agent > 0 ? BIT(CT_CHECK_MEMFD_SECRET) & m->counted : 0;
     ret->without_agent = points_of(ret->passes_without_agent);
-    ret->good = m->pod_share + ret->points >= m->points &&
-                (m->require & NODE_CHECKS & ~ret->passes) == 0;
+    ret->good =
+        m->pod_share + ret->points >= m->points && (m->require & NODE_CHECKS & ~ret->passes) == 0;
 }
 
 // The best first; nodes come sorted by name, and stay so among equals.
@@ -127,7 +127,7 @@ static void keep_best(struct candidate best[BEST_NODES], const struct candidate 
 struct survey {
     size_t matching;
     size_t good;
-    size_t enough_without_agent;            // reach the points without an agent
+    size_t enough_without_agent;                // reach the points without an agent
     size_t check_without_agent[CT_CHECK_COUNT]; // pass that check without an agent
     struct candidate best[BEST_NODES];
 };
@@ -207,8 +207,8 @@ static void describe_lack(const struct ct_minimum *m, const struct candidate *ca
         const struct ct_node_share *share = &candidate->node->share;
         append(out, size, ", ",
                !share->agent ? "no agent"
-                             : share->ebpf ? "its agent only reacts, it does not block"
-                                           : "its agent enforces nothing");
+               : share->ebpf ? "its agent only reacts, it does not block"
+                             : "its agent enforces nothing");
     }
     if (out[0] == '\0') {
         append(out, size, ", ", "it has nothing more to give");
@@ -260,19 +260,21 @@ static int check_ceiling(struct ct_case *c, struct ct_err *err)
     char wish[200];
     describe_wish(m, wish, sizeof(wish));
     if (m->launcher != NULL) {
-        return ct_case_deny(c, CT_REASON_SCORE, err,
-                            "the pod asks for %s, but %s %.63s starts through %s, which hands its "
-                            "environment on in the clear: at most %d of %d can be reached%s; start the "
-                            "program itself in command:, or lower the minimum",
-                            wish, ct_container_kind(m->launched), m->launched->name, m->launcher,
-                            ceiling, ct_score_max(),
-                            m->runtime_class != NULL ? " (a RuntimeClass gets no eBPF points)" : "");
+        return ct_case_deny(
+            c, CT_REASON_SCORE, err,
+            "the pod asks for %s, but %s %.63s starts through %s, which hands its "
+            "environment on in the clear: at most %d of %d can be reached%s; start the "
+            "program itself in command:, or lower the minimum",
+            wish, ct_container_kind(m->launched), m->launched->name, m->launcher, ceiling,
+            ct_score_max(),
+            m->runtime_class != NULL ? " (a RuntimeClass gets no eBPF points)" : "");
     }
-    return ct_case_deny(c, CT_REASON_SCORE, err,
-                        "the pod asks for %s, but RuntimeClass \"%.63s\" brings a kernel of its own, "
-                        "which no agent protects: at most %d of %d can be reached; lower the minimum "
-                        "or take another RuntimeClass",
-                        wish, m->runtime_class, ceiling, ct_score_max());
+    return ct_case_deny(
+        c, CT_REASON_SCORE, err,
+        "the pod asks for %s, but RuntimeClass \"%.63s\" brings a kernel of its own, "
+        "which no agent protects: at most %d of %d can be reached; lower the minimum "
+        "or take another RuntimeClass",
+        wish, m->runtime_class, ceiling, ct_score_max());
 }
 
 static int deny_matchless(struct ct_case *c, const char *wish, struct ct_err *err)
@@ -280,15 +282,17 @@ static int deny_matchless(struct ct_case *c, const char *wish, struct ct_err *er
     const char *name = ct_json_str(c->spec, "nodeName");
     size_t n = ct_nodes_count(c->nodes);
     if (name != NULL && *name != '\0') {
-        return ct_case_deny(c, CT_REASON_SCORE, err,
-                            "the pod asks for %s, but its node \"%.80s\" is not among the %zu nodes that "
-                            "are known",
-                            wish, name, n);
+        return ct_case_deny(
+            c, CT_REASON_SCORE, err,
+            "the pod asks for %s, but its node \"%.80s\" is not among the %zu nodes that "
+            "are known",
+            wish, name, n);
     }
-    return ct_case_deny(c, CT_REASON_SCORE, err,
-                        "the pod asks for %s, but none of the %zu nodes that are known passes its "
-                        "nodeSelector, node affinity and tolerations; widen these, or add such a node",
-                        wish, n);
+    return ct_case_deny(
+        c, CT_REASON_SCORE, err,
+        "the pod asks for %s, but none of the %zu nodes that are known passes its "
+        "nodeSelector, node affinity and tolerations; widen these, or add such a node",
+        wish, n);
 }
 
 static int deny_score(struct ct_case *c, const struct survey *s, struct ct_err *err)
@@ -306,10 +310,11 @@ static int deny_score(struct ct_case *c, const struct survey *s, struct ct_err *
         (void)snprintf(lower, sizeof(lower), ", or lower the minimum to %d",
                        m->pod_share + s->best[0].points);
     }
-    return ct_case_deny(c, CT_REASON_SCORE, err,
-                        "the pod asks for %s, but of %zu node%s that it may run on none reaches that: "
-                        "%s. Run the agent on a node with kernel 6.5 or later%s",
-                        wish, s->matching, s->matching == 1 ? "" : "s", nodes, lower);
+    return ct_case_deny(
+        c, CT_REASON_SCORE, err,
+        "the pod asks for %s, but of %zu node%s that it may run on none reaches that: "
+        "%s. Run the agent on a node with kernel 6.5 or later%s",
+        wish, s->matching, s->matching == 1 ? "" : "s", nodes, lower);
 }
 
 // Checks without which the points cannot be had, beyond what the sum of the label tells: when not all
@@ -352,10 +357,11 @@ static void settle_affinity(struct ct_case *c, const struct survey *s)
     if (open && bad > 0) {
         char wish[200];
         describe_wish(m, wish, sizeof(wish));
-        ct_warnings_add(&c->warnings,
-                        "cloudtaser: %zu of the %zu nodes that this pod may run on cannot give it %s; "
-                        "there it will refuse to start",
-                        bad, s->matching, wish);
+        ct_warnings_add(
+            &c->warnings,
+            "cloudtaser: %zu of the %zu nodes that this pod may run on cannot give it %s; "
+            "there it will refuse to start",
+            bad, s->matching, wish);
     }
 }
 

@@ -19,8 +19,8 @@
 #define MAX_WARNINGS 8192
 
 static const char *const outcome_names[CT_OUTCOME_COUNT] = {
-    [CT_OUTCOME_SKIPPED] = "skipped",     [CT_OUTCOME_PATCHED] = "patched",
-    [CT_OUTCOME_UNCHANGED] = "unchanged", [CT_OUTCOME_DENIED] = "denied",
+    [CT_OUTCOME_SKIPPED] = "skipped",         [CT_OUTCOME_PATCHED] = "patched",
+    [CT_OUTCOME_UNCHANGED] = "unchanged",     [CT_OUTCOME_DENIED] = "denied",
     [CT_OUTCOME_UNPROTECTED] = "unprotected",
 };
 
@@ -64,7 +64,9 @@ static void note_request(const struct ct_case *c, struct ct_decision *ret)
     (void)snprintf(ret->uid, sizeof(ret->uid), "%s", c->review.uid);
     (void)snprintf(ret->namespace, sizeof(ret->namespace), "%s", c->review.namespace);
     (void)snprintf(ret->name, sizeof(ret->name), "%.250s%s",
-                   named ? name : generate != NULL ? generate : "",
+                   named              ? name
+                   : generate != NULL ? generate
+                                      : "",
                    !named && generate != NULL ? "*" : "");
     ret->dry_run = c->review.dry_run;
 }
@@ -200,7 +202,7 @@ static int answer(struct ct_case *c, struct ct_buf *out, struct ct_decision *ret
     } else if (r == 0) {
         ct_review_allow(c->review.uid, &patch.text, &c->warnings, out);
     } else {
-        return ct_err_set(err, (enum ct_code)-r, "%s", why.msg);
+        return ct_err_set(err, (enum ct_code) - r, "%s", why.msg);
     }
     ret->warnings = c->warnings.n;
     return out->failed ? ct_err_set(err, CT_ENOMEM, "out of memory for the answer") : 0;

@@ -47,9 +47,9 @@ struct ct_decision {
     int min_score;      // the minimum that held for the pod; 0: none
     bool below_minimum; // mode warn: admitted though no node reaches the minimum
     bool dry_run;
-    char uid[64];       // of the request
+    char uid[64]; // of the request
     char namespace[64];
-    char name[256];     // metadata.name, or generateName with a '*' behind it
+    char name[256];      // metadata.name, or generateName with a '*' behind it
     char sentence[1024]; // "" unless denied, unprotected or below the minimum
 };
 
@@ -70,7 +70,7 @@ void ct_mutate_init(void);
 // memory than a request may take; -CT_ENOMEM (500). *ret is filled as far as it is known in every case.
 // Thread-safe; settings and nodes are only read.
 CT_CHECKED int ct_mutate(const struct ct_webhook_settings *settings, const struct ct_nodes *nodes,
-                         const char *body, size_t len, struct ct_buf *out,
-                         struct ct_decision *ret, struct ct_err *err);
+                         const char *body, size_t len, struct ct_buf *out, struct ct_decision *ret,
+                         struct ct_err *err);
 
 #endif

@@ -175,8 +175,8 @@ static void judge_share(struct ct_node *node)
     static const char *const enforcing[] = {"lsm", "fmod_ret", "kprobe", "reactive", NULL};
     struct ct_node_share *share = &node->share;
     for (size_t i = 0; i < node->n_labels && !share->agent; i++) {
-        share->agent = strncmp(node->labels[i].key, CT_NODE_LABEL_PREFIX,
-                               strlen(CT_NODE_LABEL_PREFIX)) == 0;
+        share->agent =
+            strncmp(node->labels[i].key, CT_NODE_LABEL_PREFIX, strlen(CT_NODE_LABEL_PREFIX)) == 0;
     }
     const char *memfd = or_empty(ct_node_label(node, CT_NODE_LABEL_PREFIX "memfd-secret"));
     // On by default from 6.5; before, only a boot parameter that nothing tells of turns it on.
@@ -187,7 +187,8 @@ static void judge_share(struct ct_node *node)
         share->memfd_secret = kernel;
         return;
     }
-    int points = parse_points(or_empty(ct_node_label(node, CT_NODE_LABEL_PREFIX "protection-points")));
+    int points =
+        parse_points(or_empty(ct_node_label(node, CT_NODE_LABEL_PREFIX "protection-points")));
     if (points < 0) {
         return;
     }
@@ -288,8 +289,8 @@ static int check_list(const json_t *list, const json_t **ret_items, struct ct_er
     const char *version = or_empty(ct_json_str(list, "apiVersion"));
     const char *kind = or_empty(ct_json_str(list, "kind"));
     const json_t *items = json_object_get(list, "items");
-    if (strcmp(version, "v1") != 0 || (strcmp(kind, "List") != 0 && strcmp(kind, "NodeList") != 0) ||
-        !json_is_array(items)) {
+    if (strcmp(version, "v1") != 0 ||
+        (strcmp(kind, "List") != 0 && strcmp(kind, "NodeList") != 0) || !json_is_array(items)) {
         return ct_err_set(err, CT_EINVAL,
                           "the node list is no v1 List or NodeList with items (apiVersion \"%s\", "
                           "kind \"%s\"): give what `kubectl get nodes -o json` prints",

@@ -28,17 +28,17 @@ struct ct_taint {
 
 // The node's share of the score, from its agent's labels or, without an agent, from its kernel.
 struct ct_node_share {
-    bool agent;         // the agent's labels are there
-    int points;         // what the node gives: 0..CT_NODE_MAX_POINTS
-    int without_agent;  // what it would give if it had no agent
-    bool memfd_secret;  // CT_CHECK_MEMFD_SECRET passes there
-    bool ebpf;          // CT_CHECK_EBPF_CONNECTED
-    bool kprobes;       // CT_CHECK_KPROBES_ACTIVE: synchronous blocking
+    bool agent;        // the agent's labels are there
+    int points;        // what the node gives: 0..CT_NODE_MAX_POINTS
+    int without_agent; // what it would give if it had no agent
+    bool memfd_secret; // CT_CHECK_MEMFD_SECRET passes there
+    bool ebpf;         // CT_CHECK_EBPF_CONNECTED
+    bool kprobes;      // CT_CHECK_KPROBES_ACTIVE: synchronous blocking
 };
 
 struct ct_node {
     const char *name;
-    const char *kernel; // nodeInfo.kernelVersion, "" when unknown
+    const char *kernel;            // nodeInfo.kernelVersion, "" when unknown
     const struct ct_label *labels; // sorted by key
     size_t n_labels;
     const struct ct_taint *taints; // only those that keep pods away

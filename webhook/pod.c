@@ -65,7 +65,8 @@ static int read_list(struct ct_case *c, const json_t *object, const char *owner,
 
 static int read_variables(struct ct_case *c, struct ct_container *container, struct ct_err *err)
 {
-    int r = read_list(c, container->json, container->name, "env", JSON_OBJECT, &container->env, err);
+    int r =
+        read_list(c, container->json, container->name, "env", JSON_OBJECT, &container->env, err);
     if (r != 0) {
         return r;
     }
@@ -214,10 +215,11 @@ static int choose_named(struct ct_case *c, struct ct_err *err)
         if (container == NULL || container->injector) {
             char names[200];
             list_names(c, names, sizeof(names));
-            return ct_case_deny(c, CT_REASON_CONTAINER, err,
-                                "cloudtaser.io/containers names \"%.80s\", but the pod's containers "
-                                "are: %s",
-                                name, names);
+            return ct_case_deny(
+                c, CT_REASON_CONTAINER, err,
+                "cloudtaser.io/containers names \"%.80s\", but the pod's containers "
+                "are: %s",
+                name, names);
         }
         container->wrap = true;
     }
@@ -250,10 +252,11 @@ static int check_command(struct ct_case *c, const struct ct_container *container
         size_t start = ct_container_command_start(container);
         const char *program = json_string_value(json_array_get(container->command, start));
         if (program == NULL || *program == '\0') {
-            return ct_case_deny(c, CT_REASON_COMMAND, err,
-                                "%s %s has no command: set command: to the image's entrypoint (see "
-                                "`docker inspect` or `skopeo inspect --config`), and args: to its cmd",
-                                kind, container->name);
+            return ct_case_deny(
+                c, CT_REASON_COMMAND, err,
+                "%s %s has no command: set command: to the image's entrypoint (see "
+                "`docker inspect` or `skopeo inspect --config`), and args: to its cmd",
+                kind, container->name);
         }
         if (ct_shape_path_reserved(program) && *program == '/') {
             return ct_case_deny(c, CT_REASON_TAMPERED, err,
@@ -266,10 +269,11 @@ static int check_command(struct ct_case *c, const struct ct_container *container
     const char *program = json_string_value(json_array_get(container->command, 0));
     if (!container->injector && program != NULL && *program == '/' &&
         ct_shape_path_reserved(program)) {
-        return ct_case_deny(c, CT_REASON_TAMPERED, err,
-                            "command of %s %s runs \"%.80s\", but the container is not to be wrapped: "
-                            "name it in cloudtaser.io/containers, or give the app's program",
-                            kind, container->name, program);
+        return ct_case_deny(
+            c, CT_REASON_TAMPERED, err,
+            "command of %s %s runs \"%.80s\", but the container is not to be wrapped: "
+            "name it in cloudtaser.io/containers, or give the app's program",
+            kind, container->name, program);
     }
     return 0;
 }
@@ -289,9 +293,10 @@ int ct_pod_choose(struct ct_case *c, struct ct_err *err)
             return r;
         }
     } else if (choose_default(c) == 0) {
-        return ct_case_deny(c, CT_REASON_CONTAINER, err,
-                            "there is nothing to wrap: no container of the pod is the author's (others "
-                            "were added by webhooks); name one in cloudtaser.io/containers");
+        return ct_case_deny(
+            c, CT_REASON_CONTAINER, err,
+            "there is nothing to wrap: no container of the pod is the author's (others "
+            "were added by webhooks); name one in cloudtaser.io/containers");
     }
     for (size_t i = 0; i < c->n_containers; i++) {
         int r = check_command(c, &c->containers[i], err);

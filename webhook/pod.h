@@ -19,31 +19,31 @@
 struct ct_container {
     const json_t *json;
     const char *name;
-    size_t index;      // in its list
-    bool init;         // from spec.initContainers (native sidecars too)
-    bool injector;     // named as our init container
-    bool author;       // written by the pod's author, not by another webhook
-    bool reference;    // a variable of it holds a reference
-    bool wrap;         // to be wrapped
-    bool wrapped;      // its command is wrapped already
+    size_t index;          // in its list
+    bool init;             // from spec.initContainers (native sidecars too)
+    bool injector;         // named as our init container
+    bool author;           // written by the pod's author, not by another webhook
+    bool reference;        // a variable of it holds a reference
+    bool wrap;             // to be wrapped
+    bool wrapped;          // its command is wrapped already
     const json_t *command; // arrays of strings, or NULL
     const json_t *args;
-    const json_t *env;     // array of objects with names, or NULL
-    const json_t *mounts;  // array of objects, or NULL
+    const json_t *env;    // array of objects with names, or NULL
+    const json_t *mounts; // array of objects, or NULL
 };
 
 // The score that the pod must reach, and what of it the node must give.
 struct ct_minimum {
-    int points;        // 0: none
-    uint32_t require;  // bits of enum ct_check
-    int pod_share;     // what the pod reaches by itself
-    uint32_t counted;  // checks of the node that count for this pod
-    uint32_t lost;     // checks of the pod that its launcher undoes
-    const char *launcher; // name of the launcher that costs points, NULL: none
+    int points;                          // 0: none
+    uint32_t require;                    // bits of enum ct_check
+    int pod_share;                       // what the pod reaches by itself
+    uint32_t counted;                    // checks of the node that count for this pod
+    uint32_t lost;                       // checks of the pod that its launcher undoes
+    const char *launcher;                // name of the launcher that costs points, NULL: none
     const struct ct_container *launched; // which container starts through it
-    const char *runtime_class; // NULL: the node's own
+    const char *runtime_class;           // NULL: the node's own
     // Result of the look at the nodes.
-    int affinity_points;   // inject protection-points Gt this; -1: don't
+    int affinity_points;      // inject protection-points Gt this; -1: don't
     uint32_t affinity_checks; // inject the labels of these checks
 };
 

@@ -24,11 +24,11 @@ int ct_review_read(const json_t *document, struct ct_review *ret, struct ct_err 
     ret->uid = ret->operation = ret->subresource = ret->namespace = "";
     if (!text_is(document, "apiVersion", "admission.k8s.io/v1") ||
         !text_is(document, "kind", "AdmissionReview")) {
-        return ct_err_set(err, CT_EINVAL,
-                          "the body is no admission.k8s.io/v1 AdmissionReview (apiVersion \"%.80s\", "
-                          "kind \"%.80s\")",
-                          or_empty(ct_json_str(document, "apiVersion")),
-                          or_empty(ct_json_str(document, "kind")));
+        return ct_err_set(
+            err, CT_EINVAL,
+            "the body is no admission.k8s.io/v1 AdmissionReview (apiVersion \"%.80s\", "
+            "kind \"%.80s\")",
+            or_empty(ct_json_str(document, "apiVersion")), or_empty(ct_json_str(document, "kind")));
     }
     const json_t *request = json_object_get(document, "request");
     if (!json_is_object(request)) {
@@ -147,8 +147,8 @@ static void finish(const struct ct_warnings *warnings, struct ct_buf *out)
     ct_buf_add_str(out, "}}");
 }
 
-void ct_review_allow(const char *uid, const struct ct_buf *patch, const struct ct_warnings *warnings,
-                     struct ct_buf *out)
+void ct_review_allow(const char *uid, const struct ct_buf *patch,
+                     const struct ct_warnings *warnings, struct ct_buf *out)
 {
     start(uid, true, out);
     if (patch != NULL && patch->len > 0) {

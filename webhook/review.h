@@ -36,8 +36,8 @@ struct ct_warnings {
 void ct_warnings_add(struct ct_warnings *w, const char *fmt, ...) CT_PRINTF(2, 3);
 
 // The complete answer. `patch` is the JSON Patch's text, NULL or empty for none.
-void ct_review_allow(const char *uid, const struct ct_buf *patch, const struct ct_warnings *warnings,
-                     struct ct_buf *out);
+void ct_review_allow(const char *uid, const struct ct_buf *patch,
+                     const struct ct_warnings *warnings, struct ct_buf *out);
 void ct_review_deny(const char *uid, const char *sentence, const struct ct_warnings *warnings,
                     struct ct_buf *out);
 

@@ -10,7 +10,8 @@
 #include "err.h"
 
 #define ALIGNMENT ((size_t)16)
-#define FIRST_CHUNK ((size_t)512 << 10) // a pod of ten containers fits; untouched pages cost nothing
+#define FIRST_CHUNK                                                                                \
+    ((size_t)512 << 10) // a pod of ten containers fits; untouched pages cost nothing
 #define NEXT_CHUNK ((size_t)1 << 20)
 
 #ifdef __SANITIZE_ADDRESS__

@@ -11,7 +11,7 @@
 enum ct_mode {
     CT_MODE_ENFORCE, // what breaks a rule is denied
     CT_MODE_WARN,    // as enforce, but a score that cannot be reached is a warning
-    CT_MODE_AUDIT,   // nothing is denied: what enforce would deny is admitted unpatched, with a warning
+    CT_MODE_AUDIT, // nothing is denied: what enforce would deny is admitted unpatched, with a warning
 };
 
 // Filled by ct_option_parse() with ct_webhook_options, freed by ct_option_free(). Strings may be NULL

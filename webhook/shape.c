@@ -9,11 +9,11 @@
 
 const char ct_shape_volume[] =
     "{\"name\":\"" CT_SHAPE_VOLUME "\",\"emptyDir\":{\"sizeLimit\":\"16Mi\"}}";
-const char ct_shape_mount[] = "{\"name\":\"" CT_SHAPE_VOLUME "\",\"mountPath\":\"" CT_SHAPE_DIR
-                              "\",\"readOnly\":true}";
-const char ct_shape_identity_mount[] = "{\"name\":\"" CT_SHAPE_IDENTITY
-                                       "\",\"mountPath\":\"" CT_SHAPE_IDENTITY_DIR
-                                       "\",\"readOnly\":true}";
+const char ct_shape_mount[] =
+    "{\"name\":\"" CT_SHAPE_VOLUME "\",\"mountPath\":\"" CT_SHAPE_DIR "\",\"readOnly\":true}";
+const char ct_shape_identity_mount[] =
+    "{\"name\":\"" CT_SHAPE_IDENTITY "\",\"mountPath\":\"" CT_SHAPE_IDENTITY_DIR
+    "\",\"readOnly\":true}";
 
 #define INJECTOR_COMMAND                                                                           \
     "[\"/cloudtaser-injector\",\"/cloudtaser-wrapper\",\"" CT_SHAPE_WRAPPER "\"]"

@@ -32,10 +32,11 @@ static int check_volume(struct ct_case *c, const json_t *volume, const char *ide
     }
     int same = ct_shape_same(volume, want, err);
     if (same == 0) {
-        return ct_case_deny(c, CT_REASON_TAMPERED, err,
-                            "volume \"%s\" is not the one that CloudTaser injects; remove it, it is "
-                            "added for you",
-                            name);
+        return ct_case_deny(
+            c, CT_REASON_TAMPERED, err,
+            "volume \"%s\" is not the one that CloudTaser injects; remove it, it is "
+            "added for you",
+            name);
     }
     return same < 0 ? same : 0;
 }
@@ -66,12 +67,12 @@ static int check_mount(struct ct_case *c, const struct ct_container *container, 
         same = ct_shape_same(mount, ct_shape_identity_mount, err);
     }
     if (same == 0) {
-        return ct_case_deny(c, CT_REASON_TAMPERED, err,
-                            "%s %.80s mounts volume \"%.80s\" at \"%.80s\", which is not the mount that "
-                            "CloudTaser injects; volumes named cloudtaser* and paths at or "
-                            "below " CT_SHAPE_DIR " and " CT_SHAPE_IDENTITY_DIR
-                            " are CloudTaser's own: remove it",
-                            ct_container_kind(container), container->name, name, path);
+        return ct_case_deny(
+            c, CT_REASON_TAMPERED, err,
+            "%s %.80s mounts volume \"%.80s\" at \"%.80s\", which is not the mount that "
+            "CloudTaser injects; volumes named cloudtaser* and paths at or "
+            "below " CT_SHAPE_DIR " and " CT_SHAPE_IDENTITY_DIR " are CloudTaser's own: remove it",
+            ct_container_kind(container), container->name, name, path);
     }
     return same < 0 ? same : 0;
 }
@@ -102,11 +103,12 @@ static int check_injector(struct ct_case *c, const struct ct_container *containe
     if (ct_shape_is_injector(c->settings, container->json, &field)) {
         return 0;
     }
-    return ct_case_deny(c, CT_REASON_TAMPERED, err,
-                        "init container \"" CT_SHAPE_INJECTOR
-                        "\" is not the one that CloudTaser injects (%.60s differs); remove it, it is "
-                        "added for you",
-                        field);
+    return ct_case_deny(
+        c, CT_REASON_TAMPERED, err,
+        "init container \"" CT_SHAPE_INJECTOR
+        "\" is not the one that CloudTaser injects (%.60s differs); remove it, it is "
+        "added for you",
+        field);
 }
 
 static int check_container(struct ct_case *c, const struct ct_container *container,
@@ -116,10 +118,11 @@ static int check_container(struct ct_case *c, const struct ct_container *contain
         return check_injector(c, container, err);
     }
     if (strncmp(container->name, "cloudtaser-", strlen("cloudtaser-")) == 0) {
-        return ct_case_deny(c, CT_REASON_RESERVED, err,
-                            "%s \"%.80s\": names that start with \"cloudtaser-\" are CloudTaser's own; "
-                            "choose another",
-                            ct_container_kind(container), container->name);
+        return ct_case_deny(
+            c, CT_REASON_RESERVED, err,
+            "%s \"%.80s\": names that start with \"cloudtaser-\" are CloudTaser's own; "
+            "choose another",
+            ct_container_kind(container), container->name);
     }
     size_t i;
     json_t *mount;
@@ -137,22 +140,23 @@ static int check_ephemeral(struct ct_case *c, const json_t *ephemeral, struct ct
 {
     const char *name = or_empty(ct_json_str(ephemeral, "name"));
     if (strncmp(name, "cloudtaser-", strlen("cloudtaser-")) == 0) {
-        return ct_case_deny(c, CT_REASON_EPHEMERAL, err,
-                            "ephemeral container \"%.80s\": names that start with \"cloudtaser-\" are "
-                            "CloudTaser's own; choose another",
-                            name);
+        return ct_case_deny(
+            c, CT_REASON_EPHEMERAL, err,
+            "ephemeral container \"%.80s\": names that start with \"cloudtaser-\" are "
+            "CloudTaser's own; choose another",
+            name);
     }
     size_t i;
     json_t *mount;
     json_array_foreach(json_object_get(ephemeral, "volumeMounts"), i, mount)
     {
         if (mount_reserved(mount)) {
-            return ct_case_deny(c, CT_REASON_EPHEMERAL, err,
-                                "ephemeral container %.80s mounts volume \"%.80s\" at \"%.80s\": it must "
-                                "keep away from CloudTaser's volumes, " CT_SHAPE_DIR
-                                " and " CT_SHAPE_IDENTITY_DIR,
-                                name, or_empty(ct_json_str(mount, "name")),
-                                or_empty(ct_json_str(mount, "mountPath")));
+            return ct_case_deny(
+                c, CT_REASON_EPHEMERAL, err,
+                "ephemeral container %.80s mounts volume \"%.80s\" at \"%.80s\": it must "
+                "keep away from CloudTaser's volumes, " CT_SHAPE_DIR " and " CT_SHAPE_IDENTITY_DIR,
+                name, or_empty(ct_json_str(mount, "name")),
+                or_empty(ct_json_str(mount, "mountPath")));
         }
     }
     int r = check_devices(c, "ephemeral container", name, ephemeral, err);
@@ -183,7 +187,8 @@ static int check_status(struct ct_case *c, struct ct_err *err)
     const char *value = json_string_value(status);
     if (status != NULL && (value == NULL || strcmp(value, CT_SHAPE_STATUS) != 0)) {
         return ct_case_deny(c, CT_REASON_TAMPERED, err,
-                            CT_ANNOTATION_STATUS " is \"%.80s\", but CloudTaser writes it and writes "
+                            CT_ANNOTATION_STATUS
+                            " is \"%.80s\", but CloudTaser writes it and writes "
                             "\"" CT_SHAPE_STATUS "\"; remove it",
                             or_empty(value));
     }
@@ -207,7 +212,8 @@ int ct_trust_check_shape(struct ct_case *c, const char *identity, struct ct_err 
     }
     if (r == 0 && injectors > 1) {
         r = ct_case_deny(c, CT_REASON_TAMPERED, err,
-                         "init container \"" CT_SHAPE_INJECTOR "\" is there %zu times; remove it, it "
+                         "init container \"" CT_SHAPE_INJECTOR
+                         "\" is there %zu times; remove it, it "
                          "is added for you",
                          injectors);
     }

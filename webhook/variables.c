@@ -31,7 +31,8 @@ static int bad_minimum(struct ct_case *c, const struct ct_container *container, 
                        const char *value, struct ct_err *err)
 {
     return ct_case_deny(c, CT_REASON_ANNOTATION, err,
-                        "variable " CT_MIN_SCORE_VARIABLE " of %s %.80s %s%.40s: give a whole number "
+                        "variable " CT_MIN_SCORE_VARIABLE
+                        " of %s %.80s %s%.40s: give a whole number "
                         "from 0 to %d as its value",
                         ct_container_kind(container), container->name, why, value, ct_score_max());
 }
@@ -73,10 +74,11 @@ static int check_reference(struct ct_case *c, const struct ct_container *contain
         return 0;
     }
     if (!container->wrap) {
-        ct_warnings_add(&c->warnings,
-                        "cloudtaser: variable %.80s of %s %.80s holds a reference, but the container is "
-                        "not wrapped and gets its text as it is: name it in cloudtaser.io/containers",
-                        name, ct_container_kind(container), container->name);
+        ct_warnings_add(
+            &c->warnings,
+            "cloudtaser: variable %.80s of %s %.80s holds a reference, but the container is "
+            "not wrapped and gets its text as it is: name it in cloudtaser.io/containers",
+            name, ct_container_kind(container), container->name);
         return 0;
     }
     struct ct_ref_part *parts = NULL;
@@ -183,11 +185,11 @@ static int check_exposure(struct ct_case *c, const struct ct_container *containe
         for (size_t i = 0; i < json_array_size(lists[l].list) && r == 0; i++) {
             const char *text = json_string_value(json_array_get(lists[l].list, i));
             if (ct_variables_each_expansion(text, is_secret, &s)) {
-                r = ct_case_deny(c, CT_REASON_EXPOSURE, err,
-                                 "%s of %s %.80s uses $(%s), whose value is a secret: it would show in "
-                                 "the process's command line; let the program read the variable",
-                                 lists[l].name, ct_container_kind(container), container->name,
-                                 s.hit);
+                r = ct_case_deny(
+                    c, CT_REASON_EXPOSURE, err,
+                    "%s of %s %.80s uses $(%s), whose value is a secret: it would show in "
+                    "the process's command line; let the program read the variable",
+                    lists[l].name, ct_container_kind(container), container->name, s.hit);
             }
         }
     }
@@ -228,11 +230,12 @@ int ct_variables_check_derived(struct ct_case *c, const struct ct_container *con
         const char *value = ct_json_str(variable, "value");
         if (found != 0 || value == NULL || strcmp(value, text) != 0 ||
             json_object_get(variable, "valueFrom") != NULL) {
-            return ct_case_deny(c, reason, err,
-                                "variable %.80s of %s %.80s is set already, and not to what CloudTaser "
-                                "sets it to%s: remove it",
-                                name, ct_container_kind(container), container->name,
-                                reason == CT_REASON_ANNOTATION ? " for an annotation" : "");
+            return ct_case_deny(
+                c, reason, err,
+                "variable %.80s of %s %.80s is set already, and not to what CloudTaser "
+                "sets it to%s: remove it",
+                name, ct_container_kind(container), container->name,
+                reason == CT_REASON_ANNOTATION ? " for an annotation" : "");
         }
         found = 1;
     }

@@ -60,8 +60,8 @@ bool ct_address_normalise(const char *address, char *out, size_t size)
     if (len > 0 && *rest == ':') {
         good = read_port(rest + 1, &port);
     }
-    int written = snprintf(out, size, "%s%.*s:%u", scheme->prefix, (int)(len < 512 ? len : 512),
-                           host, port);
+    int written =
+        snprintf(out, size, "%s%.*s:%u", scheme->prefix, (int)(len < 512 ? len : 512), host, port);
     if (!good || len >= 512 || written < 0 || (size_t)written >= size) {
         return false;
     }
@@ -87,9 +87,10 @@ static int choose_address(struct ct_case *c, const char **ret, struct ct_err *er
         *ret = s->vault_address;
         return s->vault_address != NULL
                    ? 0
-                   : ct_case_deny(c, CT_REASON_ADDRESS, err,
-                                  "the pod names no Vault address and the operator has set no default: "
-                                  "give cloudtaser.io/vault-address");
+                   : ct_case_deny(
+                         c, CT_REASON_ADDRESS, err,
+                         "the pod names no Vault address and the operator has set no default: "
+                         "give cloudtaser.io/vault-address");
     }
     char normal[600];
     if (!ct_address_normalise(wanted, normal, sizeof(normal))) {
@@ -105,11 +106,12 @@ static int choose_address(struct ct_case *c, const char **ret, struct ct_err *er
         }
     }
     if (*ret == NULL) {
-        return ct_case_deny(c, CT_REASON_ADDRESS, err,
-                            "cloudtaser.io/vault-address \"%.120s\" is not allowed: the operator allows "
-                            "%.120s%s; others need --vault-allow",
-                            wanted, s->vault_address != NULL ? s->vault_address : "no default",
-                            s->vault_allow.n > 0 ? " and a list of others" : "");
+        return ct_case_deny(
+            c, CT_REASON_ADDRESS, err,
+            "cloudtaser.io/vault-address \"%.120s\" is not allowed: the operator allows "
+            "%.120s%s; others need --vault-allow",
+            wanted, s->vault_address != NULL ? s->vault_address : "no default",
+            s->vault_allow.n > 0 ? " and a list of others" : "");
     }
     return 0;
 }
@@ -132,10 +134,11 @@ static int check_permissions(struct ct_case *c, struct ct_err *err)
     };
     for (size_t i = 0; i < CT_ARRAY_LEN(permissions); i++) {
         if (permissions[i].asked && !permissions[i].allowed) {
-            return ct_case_deny(c, CT_REASON_PERMISSION, err,
-                                "cloudtaser.io/%s needs the operator's permission (--%s), which is not "
-                                "given: remove it",
-                                permissions[i].key, permissions[i].option);
+            return ct_case_deny(
+                c, CT_REASON_PERMISSION, err,
+                "cloudtaser.io/%s needs the operator's permission (--%s), which is not "
+                "given: remove it",
+                permissions[i].key, permissions[i].option);
         }
     }
     return 0;
@@ -196,16 +199,18 @@ static int check_auth(struct ct_case *c, struct ct_err *err)
     if (c->config.auth == CT_AUTH_TOKEN) {
         return a->vault_token_secret != NULL
                    ? 0
-                   : ct_case_deny(c, CT_REASON_ANNOTATION, err,
-                                  "cloudtaser.io/vault-auth-method is \"token\": name the Secret that "
-                                  "holds the token (key \"token\") in "
-                                  "cloudtaser.io/vault-token-secret");
+                   : ct_case_deny(
+                         c, CT_REASON_ANNOTATION, err,
+                         "cloudtaser.io/vault-auth-method is \"token\": name the Secret that "
+                         "holds the token (key \"token\") in "
+                         "cloudtaser.io/vault-token-secret");
     }
     return c->config.role[0] != '\0'
                ? 0
-               : ct_case_deny(c, CT_REASON_ANNOTATION, err,
-                              "the pod names no Vault role and the operator has set no default: give "
-                              "cloudtaser.io/vault-role");
+               : ct_case_deny(
+                     c, CT_REASON_ANNOTATION, err,
+                     "the pod names no Vault role and the operator has set no default: give "
+                     "cloudtaser.io/vault-role");
 }
 
 int ct_vault_configure(struct ct_case *c, struct ct_err *err)

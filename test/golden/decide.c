@@ -82,11 +82,11 @@ static void print(int r, const struct ct_decision *d, const struct ct_buf *out,
                   const struct ct_err *err)
 {
     CT_AUTO_JSON answer = r == 0 ? json_loadb(out->data, out->len, 0, NULL) : NULL;
-    CT_AUTO_JSON all = json_pack(
-        "{s:i,s:s,s:s,s:s,s:s,s:s,s:i,s:b,s:O?}", "code", r, "error", r == 0 ? "" : err->msg,
-        "outcome", ct_outcome_name(d->outcome), "reason", ct_reason_name(d->reason), "namespace",
-        d->namespace, "name", d->name, "min_score", d->min_score, "below_minimum", d->below_minimum,
-        "answer", answer);
+    CT_AUTO_JSON all =
+        json_pack("{s:i,s:s,s:s,s:s,s:s,s:s,s:i,s:b,s:O?}", "code", r, "error",
+                  r == 0 ? "" : err->msg, "outcome", ct_outcome_name(d->outcome), "reason",
+                  ct_reason_name(d->reason), "namespace", d->namespace, "name", d->name,
+                  "min_score", d->min_score, "below_minimum", d->below_minimum, "answer", answer);
     char *text = all != NULL ? json_dumps(all, 0) : NULL;
     // An answer that cannot be read back is shown as it is, and fails the case.
     puts(text != NULL ? text : "unreadable");

@@ -82,8 +82,9 @@ static void affinity_as_the_scheduler_reads_it(void **state)
         {REQUIRED(FIELD("metadata.name", "In", "\"node-1\",\"node-2\"")), false},
         {REQUIRED(FIELD("metadata.name", "Exists", "")), false},
         {REQUIRED(FIELD("metadata.uid", "In", "\"node-1\"")), false},
-        {REQUIRED("{\"matchExpressions\":[" EXPRESSION("zone", "Exists", "") "],\"matchFields\":["
-                  EXPRESSION("metadata.name", "In", "\"node-2\"") "]}"),
+        {REQUIRED("{\"matchExpressions\":[" EXPRESSION(
+             "zone", "Exists", "") "],\"matchFields\":[" EXPRESSION("metadata.name", "In",
+                                                                    "\"node-2\"") "]}"),
          false},
         {"{\"nodeSelector\":{\"zone\":\"a\",\"n\":\"7\"}}", true},
         {"{\"nodeSelector\":{\"zone\":\"a\",\"n\":\"8\"}}", false},

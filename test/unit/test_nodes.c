@@ -73,11 +73,12 @@ static void reduces_a_list(void **state)
 {
     (void)state;
     static const char text[] = LIST(
-        NODE("b", "\"zone\":\"x\",\"arch\":\"amd64\",\"same\":\"x\"", "6.8.0") "," //
-        "{\"metadata\":{\"name\":\"a\"},\"spec\":{\"unschedulable\":true,\"taints\":["
-        "{\"key\":\"k\",\"value\":\"v\",\"effect\":\"NoSchedule\"},"
-        "{\"key\":\"p\",\"effect\":\"PreferNoSchedule\"},"
-        "{\"key\":\"e\",\"effect\":\"NoExecute\"}]}}");
+        NODE("b", "\"zone\":\"x\",\"arch\":\"amd64\",\"same\":\"x\"",
+             "6.8.0") "," //
+                      "{\"metadata\":{\"name\":\"a\"},\"spec\":{\"unschedulable\":true,\"taints\":["
+                      "{\"key\":\"k\",\"value\":\"v\",\"effect\":\"NoSchedule\"},"
+                      "{\"key\":\"p\",\"effect\":\"PreferNoSchedule\"},"
+                      "{\"key\":\"e\",\"effect\":\"NoExecute\"}]}}");
     CT_AUTO(ct_nodes) *nodes = parse(text);
     assert_int_equal(ct_nodes_count(nodes), 2);
     assert_null(ct_nodes_at(nodes, 2));
@@ -167,9 +168,9 @@ static void reads_kernel_versions(void **state)
     static const struct {
         const char *version;
         bool enough;
-    } cases[] = {{"6.5", true},  {"6.5.0-x", true}, {"6.10", true},  {"7", false},   {"6", false},
-                 {"6.4", false}, {"5.99", false},   {"v6.8", false}, {"", false},    {"99999.1", false},
-                 {"6-5", false}, {"6.x", false}};
+    } cases[] = {{"6.5", true}, {"6.5.0-x", true},  {"6.10", true},  {"7", false},
+                 {"6", false},  {"6.4", false},     {"5.99", false}, {"v6.8", false},
+                 {"", false},   {"99999.1", false}, {"6-5", false},  {"6.x", false}};
     for (size_t i = 0; i < CT_ARRAY_LEN(cases); i++) {
         if (ct_kernel_at_least(cases[i].version, 6, 5) != cases[i].enough) {
             fail_msg("%s", cases[i].version);

@@ -43,11 +43,13 @@ static void shows_that_it_is_too_long(void **state)
 static void cuts_warnings(void **state)
 {
     (void)state;
-    static const char *const units[] = {"word ", "ä", "\xff", "\xe2\x82", "🙂", "x", "\xed\xa0\x80"};
+    static const char *const units[] = {"word ", "ä", "\xff",        "\xe2\x82",
+                                        "🙂",  "x", "\xed\xa0\x80"};
     for (size_t u = 0; u < CT_ARRAY_LEN(units); u++) {
         char text[1024] = "";
-        while (strlen(text) + strlen(units[u]) < 900) {
-            strcat(text, units[u]);
+        size_t unit = strlen(units[u]);
+        for (size_t used = 0; used + unit < 900; used += unit) {
+            memcpy(text + used, units[u], unit + 1);
         }
         struct ct_warnings w = {.text = {.max = 8192}};
         ct_warnings_add(&w, "%s", text);

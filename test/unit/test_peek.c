@@ -4,7 +4,8 @@
 #include "peek.h"
 
 #define REVIEW(request)                                                                            \
-    "{\"apiVersion\":\"admission.k8s.io/v1\",\"kind\":\"AdmissionReview\",\"request\":{" request "}}"
+    "{\"apiVersion\":\"admission.k8s.io/v1\",\"kind\":\"AdmissionReview\",\"request\":{" request   \
+    "}}"
 #define OBJECT(text) "\"uid\":\"u-1\",\"object\":{" text "}"
 #define SPEC(value) REVIEW(OBJECT("\"spec\":" value))
 
@@ -114,7 +115,8 @@ static void finds_what_the_answer_needs(void **state)
     (void)state;
     static const char body[] =
         REVIEW("\"dryRun\":true,\"namespace\":\"shop\",\"kind\":{\"kind\":\"Pod\"}," OBJECT(
-            "\"kind\":\"Pod\",\"metadata\":{\"generateName\":\"web-\",\"labels\":{\"name\":\"x\"}}"));
+            "\"kind\":\"Pod\",\"metadata\":{\"generateName\":\"web-\",\"labels\":{\"name\":\"x\"}"
+            "}"));
     struct ct_peek peek;
     assert_true(ct_peek_skippable(body, strlen(body), &peek));
     assert_memory_equal(peek.uid.text, "u-1", peek.uid.len);

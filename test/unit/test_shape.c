@@ -106,20 +106,25 @@ static void names_the_field_that_differs(void **state)
         {"terminationMessagePath", "\"/dev/termination-log\"", NULL},
         {"terminationMessagePath", "\"/cloudtaser/wrapper\"", "terminationMessagePath"},
         {"volumeMounts", "[]", "volumeMounts"},
-        {"volumeMounts", "[{\"name\":\"cloudtaser\",\"mountPath\":\"/cloudtaser\"},"
-                         "{\"name\":\"t\",\"mountPath\":\"/var/run/secrets/x\"}]",
+        {"volumeMounts",
+         "[{\"name\":\"cloudtaser\",\"mountPath\":\"/cloudtaser\"},"
+         "{\"name\":\"t\",\"mountPath\":\"/var/run/secrets/x\"}]",
          NULL},
-        {"volumeMounts", "[{\"name\":\"cloudtaser\",\"mountPath\":\"/cloudtaser\"},"
-                         "{\"name\":\"t\",\"mountPath\":\"/var/run/secrets/../../../x\"}]",
+        {"volumeMounts",
+         "[{\"name\":\"cloudtaser\",\"mountPath\":\"/cloudtaser\"},"
+         "{\"name\":\"t\",\"mountPath\":\"/var/run/secrets/../../../x\"}]",
          "volumeMounts"},
-        {"volumeMounts", "[{\"name\":\"cloudtaser\",\"mountPath\":\"/cloudtaser\"},"
-                         "{\"name\":\"mine\",\"mountPath\":\"/cloudtaser-wrapper\"}]",
+        {"volumeMounts",
+         "[{\"name\":\"cloudtaser\",\"mountPath\":\"/cloudtaser\"},"
+         "{\"name\":\"mine\",\"mountPath\":\"/cloudtaser-wrapper\"}]",
          "volumeMounts"},
-        {"resources", "{\"limits\":{\"cpu\":\"100m\",\"memory\":\"32Mi\"},"
-                      "\"requests\":{\"cpu\":\"100m\",\"memory\":\"33554432\"}}",
+        {"resources",
+         "{\"limits\":{\"cpu\":\"100m\",\"memory\":\"32Mi\"},"
+         "\"requests\":{\"cpu\":\"100m\",\"memory\":\"33554432\"}}",
          NULL},
-        {"resources", "{\"limits\":{\"cpu\":\"200m\",\"memory\":\"32Mi\"},"
-                      "\"requests\":{\"cpu\":\"100m\",\"memory\":\"32Mi\"}}",
+        {"resources",
+         "{\"limits\":{\"cpu\":\"200m\",\"memory\":\"32Mi\"},"
+         "\"requests\":{\"cpu\":\"100m\",\"memory\":\"32Mi\"}}",
          "resources"},
     };
     struct ct_webhook_settings s = settings();
