@@ -22,7 +22,7 @@ AGENT_LABELS = {f"{NODE_PREFIX}protection-points": "35", f"{NODE_PREFIX}memfd-se
 IMAGE = "registry.example.com/cloudtaser/injector@sha256:" + "5" * 64
 # The namespace whose pods Vault's role lets in.
 APPS = "apps"
-RETRY_BUDGET = 2.0
+RETRY_BUDGET = 4.0
 
 _current = None
 

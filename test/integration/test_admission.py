@@ -3,7 +3,7 @@
 
 import json
 
-from environment import APPS
+from environment import APPS, RETRY_BUDGET
 from pods import PREFIX, REFERENCE, TestCase, container, pod
 
 DB_PASSWORD = "${vault:secret/data/db#password}"
@@ -90,7 +90,7 @@ class Admission(TestCase):
         self.assertEqual(settings["address"], self.env.sealed.url)
         self.assertEqual(settings["min-score"], 40)
         self.assertEqual(settings["require"], ["mlock"])
-        self.assertEqual(settings["retry-budget-ms"], 2000)
+        self.assertEqual(settings["retry-budget-ms"], int(RETRY_BUDGET * 1000))
 
     def test_what_the_author_wrote_survives(self):
         original = pod(

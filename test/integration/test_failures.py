@@ -14,7 +14,8 @@ class Failures(RunTestCase):
         start = time.monotonic()
         ended, log, message = self.run_to_end(one_pod(
             {"X": reference}, ["/app", "X"], annotations))
-        self.took = time.monotonic() - start
+        self.assertLess(time.monotonic() - start, RETRY_BUDGET + 15)
+        self.tries = log.count("trying again in ") + 1
         self.assertEqual(ended, code, log)
         self.assertNotIn("sha256", log, "the app ran")
         self.assertNotIn("ready", log, "the app ran")
@@ -30,8 +31,7 @@ class Failures(RunTestCase):
 
     def test_sealed(self):
         self.fails(103, [self.env.sealed.url, "sealed"], {"vault-address": self.env.sealed.url})
-        self.assertGreater(self.took, RETRY_BUDGET / 2, "it gave up without another try")
-        self.assertLess(self.took, RETRY_BUDGET + 5)
+        self.assertGreater(self.tries, 2, "it gave up too early")
 
     def test_sealed_for_a_moment_only(self):
         # It is unsealed while the wrapper tries again: the app starts as if nothing had been.
@@ -50,12 +50,11 @@ class Failures(RunTestCase):
 
     def test_stopped(self):
         self.fails(103, [self.env.stopped_url], {"vault-address": self.env.stopped_url})
-        self.assertGreater(self.took, RETRY_BUDGET / 2, "it gave up without another try")
-        self.assertLess(self.took, RETRY_BUDGET + 5)
+        self.assertGreater(self.tries, 2, "it gave up too early")
 
     def test_wrong_certificate_authority(self):
         self.fails(103, [self.env.vault.url, "certificate"], {"vault-ca-configmap": "other-ca"})
-        self.assertLess(self.took, RETRY_BUDGET, "a wrong certificate is no better the next time")
+        self.assertEqual(self.tries, 1, "a wrong certificate is no better the next time")
 
     def test_no_certificate_authority(self):
         self.fails(103, [self.env.vault.url], {"vault-ca-configmap": None})
@@ -63,6 +62,7 @@ class Failures(RunTestCase):
     def test_unknown_role(self):
         self.fails(101, ["login at auth/kubernetes as role nobody", self.env.vault.url],
                    {"vault-role": "nobody"})
+        self.assertEqual(self.tries, 1, "a refusal is final")
 
     def test_a_role_of_another_namespace(self):
         self.fails(101, ["as role elsewhere", "403"], {"vault-role": "elsewhere"})

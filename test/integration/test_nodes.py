@@ -85,7 +85,7 @@ class Nodes(TestCase):
             done = self.cluster.kubectl("create", "-n", "apps", "-f", "-", stdin=wanted,
                                         check=False)
             return done.returncode == 0
-        wait_until(admitted, "the webhook to see the node's new label", 5, 0.1)
+        wait_until(admitted, "the webhook to see the node's new label", 10, 0.1)
         self.cluster.label_node("flip", {key: None for key in AGENT_LABELS})
         self.cluster.write_nodes(self.env.nodes_file)
 
@@ -94,7 +94,7 @@ class Nodes(TestCase):
             done = self.cluster.kubectl("create", "-n", "apps", "-f", "-", stdin=fresh,
                                         check=False)
             return done.returncode != 0 and "denied" in done.stderr
-        wait_until(refused, "the webhook to see that the label is gone", 5, 0.1)
+        wait_until(refused, "the webhook to see that the label is gone", 10, 0.1)
 
     def test_a_broken_nodes_file_keeps_the_last_good_one(self):
         good = self.env.nodes_file.read_text()
@@ -103,7 +103,7 @@ class Nodes(TestCase):
         try:
             self.env.nodes_file.write_text(good[:len(good) // 2])
             wait_until(lambda: webhook.reloads("nodes", "refused") > refused,
-                       "the webhook to refuse the nodes file", 5)
+                       "the webhook to refuse the nodes file", 10)
             self.admit(pod({"min-protection-score": "70"}))
         finally:
             self.cluster.write_nodes(self.env.nodes_file)
