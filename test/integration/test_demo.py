@@ -20,22 +20,25 @@ PROGRAMS = ["cli/cloudtaser-dev-vault", "webhook/cloudtaser-webhook",
               ("process_vm_readv", "proc_mem", "environ", "pidfd_getfd"))]
 
 
-def leftovers():
-    """Folders, cgroups and mounts that a demo makes."""
-    found = [str(p) for place in ("/tmp", "/sys/fs/cgroup/memory", "/sys/fs/cgroup")
-             for pattern in ("ct-demo-*", "ct-pod-*") for p in pathlib.Path(place).glob(pattern)]
-    mounts = pathlib.Path("/proc/mounts").read_text()
-    return set(found) | {line for line in mounts.splitlines() if "/ct-demo-" in line}
+def leftovers(pid):
+    """Folders, cgroups and mounts that the demo of that process has made."""
+    marks = (f"ct-demo-{pid}-", f"ct-pod-{pid}-")
+    places = ["/tmp", "/sys/fs/cgroup", *pathlib.Path("/sys/fs/cgroup").iterdir()]
+    found = [str(p) for place in places for mark in marks
+             for p in pathlib.Path(place).glob(mark + "*")]
+    mounts = pathlib.Path("/proc/mounts").read_text().splitlines()
+    return found + [line for line in mounts if any(mark in line for mark in marks)]
 
 
 class DemoTest(unittest.TestCase):
     def setUp(self):
-        self.before = leftovers()
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="ct-test-demo-"))
         self.addCleanup(shutil.rmtree, self.folder)
 
-    def tearDown(self):
-        self.assertEqual(leftovers() - self.before, set())
+    def start(self, build=None):
+        return subprocess.Popen([DEMO], env={**os.environ, "CT_BUILD_DIR": str(build or build_dir())},
+                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT, text=True)
 
     def build_but(self, name, content):
         """A build folder like the real one, with a script in place of one program."""
@@ -49,10 +52,10 @@ class DemoTest(unittest.TestCase):
         path.chmod(0o755)
 
     def run_demo(self, build=None):
-        done = subprocess.run([DEMO], env={**os.environ, "CT_BUILD_DIR": str(build or build_dir())},
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                              check=False, timeout=120)
-        return done.returncode, done.stdout + done.stderr
+        with self.start(build) as demo:
+            told, _ = demo.communicate(timeout=120)
+        self.assertEqual(leftovers(demo.pid), [])
+        return demo.returncode, told
 
     def test_demo_is_through(self):
         code, told = self.run_demo()
@@ -81,15 +84,17 @@ class DemoTest(unittest.TestCase):
         self.assertIn("WRONG: on the app: LEAKED: found", told)
 
     def test_demo_cleans_up_when_it_is_ended(self):
-        with subprocess.Popen([DEMO], env={**os.environ, "CT_BUILD_DIR": str(build_dir())},
-                              stdout=subprocess.PIPE, text=True) as demo:
-            for line in demo.stdout:
-                if line.startswith("3. "):
-                    break
-            time.sleep(0.05)
-            demo.send_signal(signal.SIGTERM)
-            demo.communicate(timeout=30)
-        self.assertEqual(demo.returncode, 128 + signal.SIGTERM)
+        for seconds in (0, 0.02, 0.05, 0.1):
+            with self.subTest(seconds=seconds), self.start() as demo:
+                for line in demo.stdout:
+                    if line.startswith("3. "):
+                        break
+                self.assertNotEqual(leftovers(demo.pid), [], "it cannot be told what it makes")
+                time.sleep(seconds)
+                demo.send_signal(signal.SIGTERM)
+                told, _ = demo.communicate(timeout=30)
+                self.assertEqual(demo.returncode, 128 + signal.SIGTERM, told)
+                self.assertEqual(leftovers(demo.pid), [])
 
 
 class StaticTest(unittest.TestCase):

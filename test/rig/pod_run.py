@@ -16,6 +16,8 @@ As a program it does the same and prints what happened as one JSON document.
 """
 
 import argparse
+import contextlib
+import ctypes
 import json
 import os
 import shutil
@@ -31,6 +33,10 @@ from oci import Image, PodError
 
 CGROUP_ROOT = "/sys/fs/cgroup"
 START_TIMEOUT = 20
+SHIM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "shim.py")
+ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM)
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+_LIBC = ctypes.CDLL(None)
 
 
 class Container:
@@ -40,7 +46,7 @@ class Container:
         self.name = name
         self.id = ident
         self.bundle = bundle
-        self.process = process  # `runc run` in the foreground: it ends as the container does
+        self.process = process  # its shim: it ends as the container does
         self.pid = None         # of the container's first process, on the host
 
     @property
@@ -107,6 +113,23 @@ class Container:
                 "message": self.message, "log": self.log()}
 
 
+@contextlib.contextmanager
+def _signals_blocked():
+    """A signal's exception must not come between a step and what tells that it was taken."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _prepare_shim():
+    """Runs in the shim's process before its program; all settings survive the exec."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    _LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
 def children_of(pid):
     result = []
     try:
@@ -134,10 +157,9 @@ class PodRunner:
         self.runc = runc
         self.objects = volumes.Objects(configmaps, secrets, token)
         self.containers = {}  # by name, init containers too, in the order of their start
-        self._mounted = []
         self._volumes = None
         self._failed = None
-        self._work = tempfile.mkdtemp(prefix="ct-pod-", dir=work)
+        self._work = tempfile.mkdtemp(prefix="ct-pod-%d-" % os.getpid(), dir=work)
         os.chmod(self._work, 0o711)
         self._cgroup = "/" + os.path.basename(self._work)
 
@@ -157,8 +179,9 @@ class PodRunner:
             self._start(container)
 
     def run_init(self, timeout=120):
-        self._volumes = volumes.Volumes(self.pod, os.path.join(self._work, "volumes"),
-                                        self.objects)
+        with _signals_blocked():
+            self._volumes = volumes.Volumes(self.pod, os.path.join(self._work, "volumes"),
+                                            self.objects)
         for container in self.pod["spec"].get("initContainers") or []:
             started = self._start(container)
             if container.get("restartPolicy") == "Always":
@@ -206,11 +229,10 @@ class PodRunner:
             os.mkdir(os.path.join(bundle, name))
         options = "lowerdir=%s,upperdir=%s,workdir=%s" % (
             image.rootfs, os.path.join(bundle, "upper"), os.path.join(bundle, "overlay-work"))
-        done = subprocess.run(["mount", "-t", "overlay", "-o", options, "overlay", root],
-                              capture_output=True, check=False)
-        if done.returncode == 0:
-            self._mounted.append(root)
-        else:
+        with _signals_blocked():
+            done = subprocess.run(["mount", "-t", "overlay", "-o", options, "overlay", root],
+                                  capture_output=True, check=False)
+        if done.returncode != 0:
             shutil.copytree(image.rootfs, root, symlinks=True, dirs_exist_ok=True)
 
     def _files(self, container, bundle):
@@ -235,13 +257,14 @@ class PodRunner:
     def _run(self, name, bundle):
         ident = "%s-%s" % (os.path.basename(self._work), name)
         pid_file = os.path.join(bundle, "pid")
-        with open(os.path.join(bundle, "log"), "wb") as log:
+        command = [self.runc, "--root", os.path.join(self._work, "runc"), "run", "--detach",
+                   "--bundle", bundle, "--pid-file", pid_file, ident]
+        with open(os.path.join(bundle, "log"), "wb") as log, _signals_blocked():
             process = subprocess.Popen(
-                [self.runc, "--root", os.path.join(self._work, "runc"), "run",
-                 "--bundle", bundle, "--pid-file", pid_file, ident],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-        container = Container(name, ident, bundle, process)
-        self.containers[name] = container
+                [sys.executable, "-ISE", SHIM, pid_file, *command], stdin=subprocess.DEVNULL,
+                stdout=log, stderr=log, start_new_session=True, preexec_fn=_prepare_shim)
+            container = Container(name, ident, bundle, process)
+            self.containers[name] = container
         end = time.monotonic() + START_TIMEOUT
         while not os.path.exists(pid_file) and container.running:
             if time.monotonic() > end:
@@ -320,17 +343,33 @@ class PodRunner:
         for container in reversed(list(self.containers.values())):
             subprocess.run(runc + ["delete", "--force", container.id], check=False,
                            capture_output=True)
-            if container.running:
-                container.process.kill()
-            container.process.wait()
-        for path in reversed(self._mounted):
+            try:
+                # It ends by itself once its container has, unless that was only being started.
+                container.process.wait(0.5 if container.pid else 0)
+            except subprocess.TimeoutExpired:
+                _kill_group(container.process)
+        # By looking, not by remembering: a signal may have come between a step and its note.
+        for path in reversed(_mounts_below(self._work)):
             subprocess.run(["umount", "-l", path], check=False)
-        self._mounted = []
-        if self._volumes is not None:
-            self._volumes.close()
-        for controller in [CGROUP_ROOT] + _folders(CGROUP_ROOT):
-            _remove_empty(os.path.join(controller, self._cgroup.lstrip("/")))
+        self._end_cgroups()
         shutil.rmtree(self._work, ignore_errors=True)
+        if os.path.exists(self._work):
+            raise RuntimeError("%s could not be removed" % self._work)
+
+    def _end_cgroups(self):
+        """Kills what still lives in the pod's cgroups (runc may have been stopped half-way) and
+        removes them."""
+        end = time.monotonic() + START_TIMEOUT
+        while time.monotonic() < end:
+            left = [path for path in (os.path.join(c, self._cgroup.lstrip("/"))
+                                      for c in _folders(CGROUP_ROOT) + [CGROUP_ROOT])
+                    if os.path.isdir(path)]
+            for path in left:
+                _kill_members(path)
+                _remove_empty(path)
+            if not left:
+                return
+            time.sleep(0.005)
 
 
 def _read(path):
@@ -346,6 +385,37 @@ def _folders(path):
         return [e.path for e in os.scandir(path) if e.is_dir(follow_symlinks=False)]
     except OSError:
         return []
+
+
+def _mounts_below(folder):
+    with open("/proc/self/mounts", encoding="utf-8") as f:
+        points = [line.split()[1] for line in f]
+    return [point for point in points if point.startswith(folder + "/")]
+
+
+def _kill_group(process):
+    """Kills a shim with the runc that it has just started, and waits until both are gone: as long
+    as runc lives it writes files and makes cgroups."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    end = time.monotonic() + 2
+    while time.monotonic() < end:
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.002)
+
+
+def _kill_members(path):
+    for child in _folders(path):
+        _kill_members(child)
+    for pid in _read(os.path.join(path, "cgroup.procs")).split():
+        try:
+            if int(pid) > 0:  # 0: one that this pid namespace does not see
+                os.kill(int(pid), signal.SIGKILL)
+        except ProcessLookupError:
+            pass
 
 
 def _remove_empty(path):
@@ -392,6 +462,8 @@ def _arguments():
 
 
 def _stop_on_signal(signum, _frame):
+    for number in ENDING_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)  # what follows is the cleaning up
     raise SystemExit(128 + signum)
 
 

@@ -50,7 +50,6 @@ class Volumes:
         self.pod = pod
         self.objects = objects
         self.paths = {}
-        self.mounted = []
         context = pod["spec"].get("securityContext") or {}
         self.group = context.get("fsGroup")
         self.user = self._common_user(context)
@@ -95,7 +94,6 @@ class Volumes:
             size = int(oci.quantity(source.get("sizeLimit", "64Mi")))
             subprocess.run(["mount", "-t", "tmpfs", "-o", "size=%d" % size, "tmpfs", path],
                            check=True)
-            self.mounted.append(path)
         if self.group is not None:
             os.chown(path, -1, self.group)
         os.chmod(path, 0o777 if self.group is None else 0o2777)
@@ -179,8 +177,3 @@ class Volumes:
                     os.makedirs(source)
             result.append(oci.bind(source, mount["mountPath"], bool(mount.get("readOnly"))))
         return result
-
-    def close(self):
-        for path in reversed(self.mounted):
-            subprocess.run(["umount", "-l", path], check=False)
-        self.mounted = []
