@@ -288,6 +288,12 @@ static int deny_matchless(struct ct_case *c, const char *wish, struct ct_err *er
             "are known",
             wish, name, n);
     }
+    if (n == 0) {
+        return ct_case_deny(c, CT_REASON_SCORE, err,
+                            "the pod asks for %s, which takes a node's help, but the webhook knows "
+                            "of no node (see its option --nodes-file)",
+                            wish);
+    }
     return ct_case_deny(
         c, CT_REASON_SCORE, err,
         "the pod asks for %s, but none of the %zu nodes that are known passes its "
@@ -312,9 +318,9 @@ static int deny_score(struct ct_case *c, const struct survey *s, struct ct_err *
     }
     return ct_case_deny(
         c, CT_REASON_SCORE, err,
-        "the pod asks for %s, but of %zu node%s that it may run on none reaches that: "
-        "%s. Run the agent on a node with kernel 6.5 or later%s",
-        wish, s->matching, s->matching == 1 ? "" : "s", nodes, lower);
+        "the pod asks for %s, but of %zu node%s that it may run on none reaches that. Run the "
+        "agent on a node with kernel 6.5 or later%s. The best: %s",
+        wish, s->matching, s->matching == 1 ? "" : "s", lower, nodes);
 }
 
 // Checks without which the points cannot be had, beyond what the sum of the label tells: when not all

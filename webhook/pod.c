@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "candidate.h"
 #include "json.h"
 #include "ref.h"
 #include "scratch.h"
@@ -151,11 +152,66 @@ static void find_author(struct ct_case *c)
     }
 }
 
+static size_t count_requirements(const json_t *list)
+{
+    size_t n = 0;
+    size_t i;
+    json_t *requirement;
+    json_array_foreach(list, i, requirement)
+    {
+        n += 1 + json_array_size(json_object_get(requirement, "values"));
+    }
+    return n;
+}
+
+// What each node will be held against.
+static size_t count_constraints(const json_t *spec)
+{
+    size_t n = json_array_size(json_object_get(spec, "tolerations")) +
+               json_object_size(json_object_get(spec, "nodeSelector"));
+    size_t i;
+    json_t *term;
+    json_array_foreach(json_object_get(ct_candidate_required(spec), "nodeSelectorTerms"), i, term)
+    {
+        n += 1 + count_requirements(json_object_get(term, "matchExpressions")) +
+             count_requirements(json_object_get(term, "matchFields"));
+    }
+    return n;
+}
+
+static int check_bounds(struct ct_case *c, struct ct_err *err)
+{
+    const struct {
+        const char *what;
+        size_t n;
+        size_t max;
+    } bounds[] = {
+        {"containers",
+         json_array_size(json_object_get(c->spec, "initContainers")) +
+             json_array_size(json_object_get(c->spec, "containers")),
+         CT_POD_MAX_CONTAINERS},
+        {"entries in managedFields", json_array_size(json_object_get(c->metadata, "managedFields")),
+         CT_POD_MAX_MANAGERS},
+        {"requirements of nodes", count_constraints(c->spec), CT_POD_MAX_REQUIREMENTS},
+    };
+    for (size_t i = 0; i < CT_ARRAY_LEN(bounds); i++) {
+        if (bounds[i].n > bounds[i].max) {
+            return ct_case_deny(c, CT_REASON_MALFORMED, err,
+                                "the pod has %zu %s; %zu are allowed with CloudTaser", bounds[i].n,
+                                bounds[i].what, bounds[i].max);
+        }
+    }
+    return 0;
+}
+
 int ct_pod_read(struct ct_case *c, struct ct_err *err)
 {
     const json_t *init = NULL;
     const json_t *regular = NULL;
-    int r = read_list(c, c->spec, "the pod", "initContainers", JSON_OBJECT, &init, err);
+    int r = check_bounds(c, err);
+    if (r == 0) {
+        r = read_list(c, c->spec, "the pod", "initContainers", JSON_OBJECT, &init, err);
+    }
     if (r == 0) {
         r = read_list(c, c->spec, "the pod", "containers", JSON_OBJECT, &regular, err);
     }

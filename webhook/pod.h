@@ -14,7 +14,11 @@
 #include "mutate.h"
 #include "review.h"
 
-#define CT_POD_MAX_VARIABLES 2048 // in a container: bounds what checking it may cost
+// Bounds of what deciding on one pod may cost, far above what pods are made of.
+#define CT_POD_MAX_VARIABLES 2048 // in a container
+#define CT_POD_MAX_CONTAINERS 256
+#define CT_POD_MAX_MANAGERS 512      // entries of managedFields
+#define CT_POD_MAX_REQUIREMENTS 2048 // of node affinity (values counted), nodeSelector, tolerations
 
 struct ct_container {
     const json_t *json;

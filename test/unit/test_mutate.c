@@ -75,6 +75,33 @@ static void tells_what_was_decided(void **state)
     assert_non_null(strstr(d.sentence, "cloudtaser.io/nonsense"));
 }
 
+// 2100 tolerations are held against no node at all.
+static void bounds_what_a_decision_costs(void **state)
+{
+    (void)state;
+    static const char head[] =
+        "{\"metadata\":{\"annotations\":{\"cloudtaser.io/inject\":\"true\"}},"
+        "\"spec\":{\"tolerations\":[";
+    CT_AUTO_BUF body = {.max = 1 << 20};
+    ct_buf_add_str(&body, "{\"apiVersion\":\"admission.k8s.io/v1\",\"kind\":\"AdmissionReview\","
+                          "\"request\":{\"uid\":\"u\",\"operation\":\"CREATE\","
+                          "\"kind\":{\"group\":\"\",\"version\":\"v1\",\"kind\":\"Pod\"},"
+                          "\"resource\":{\"resource\":\"pods\"},\"object\":");
+    ct_buf_add_str(&body, head);
+    for (int i = 0; i < 2100; i++) {
+        ct_buf_add_str(&body, i > 0 ? ",{}" : "{}");
+    }
+    ct_buf_add_str(&body, "],\"containers\":[{\"name\":\"app\"}]}}}}");
+    assert_false(body.failed);
+    CT_AUTO_BUF out = {.max = 1 << 20};
+    struct ct_decision d;
+    struct ct_err err = {0};
+    expect_ok(ct_mutate(&settings, nodes, body.data, body.len, &out, &d, &err), &err);
+    assert_int_equal(d.outcome, CT_OUTCOME_DENIED);
+    assert_int_equal(d.reason, CT_REASON_MALFORMED);
+    assert_non_null(strstr(d.sentence, "2100 requirements of nodes; 2048 are allowed"));
+}
+
 static void names_every_outcome_and_reason(void **state)
 {
     (void)state;
@@ -197,6 +224,7 @@ int main(void)
     ct_mutate_init();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tells_what_was_decided),
+        cmocka_unit_test(bounds_what_a_decision_costs),
         cmocka_unit_test(names_every_outcome_and_reason),
         cmocka_unit_test(survives_every_failed_allocation),
 #ifndef __SANITIZE_ADDRESS__
