@@ -290,8 +290,8 @@ static int explain(const struct ct_http *http, CURLcode rc, const struct sink *s
 {
     int url_len = (int)strcspn(url, "?#");
     if (sink->too_big || rc == CURLE_FILESIZE_EXCEEDED) {
-        return ct_err_set(err, CT_ETOOBIG, "%.*s: the answer is larger than %zu bytes", url_len, url,
-                          http->max_answer);
+        return ct_err_set(err, CT_ETOOBIG, "%.*s: the answer is larger than %zu bytes", url_len,
+                          url, http->max_answer);
     }
     if (sink->body->failed || rc == CURLE_OUT_OF_MEMORY) {
         return ct_err_set(err, CT_ENOMEM, "%.*s: out of memory for the answer", url_len, url);
@@ -309,13 +309,18 @@ static int explain(const struct ct_http *http, CURLcode rc, const struct sink *s
     if (rc == CURLE_SSL_CONNECT_ERROR && cut_in_handshake(http)) {
         code = CT_EUNAVAIL;
     }
+    if (rc == CURLE_UNSUPPORTED_PROTOCOL && strncasecmp(url, "http", 4) == 0) {
+        code = CT_EPROTO; // libcurl's word for what looks like HTTP/0.9
+        text = "the answer is not HTTP";
+    }
     long status = 0; // set once a status line was read
     (void)curl_easy_getinfo(http->curl, CURLINFO_RESPONSE_CODE, &status);
     if (rc == CURLE_PARTIAL_FILE || (rc == CURLE_RECV_ERROR && status != 0)) {
         text = "the answer was cut short";
     }
     if (code == CT_EDENIED) {
-        return ct_err_set(err, code, "%.*s: the server's certificate is not accepted with CA file %s: %s",
+        return ct_err_set(err, code,
+                          "%.*s: the server's certificate is not accepted with CA file %s: %s",
                           url_len, url, http->ca_file, text);
     }
     return ct_err_set(err, code, "%.*s: %s", url_len, url, text);
@@ -378,9 +383,11 @@ int ct_http_request(struct ct_http *http, const char *url, const char *const *he
 {
     *ret = (struct ct_http_answer){.body = {.max = http->max_answer, .secret = true}};
     if (http->verify && http->ca_file[0] == '\0' && strncasecmp(url, "https:", 6) == 0) {
-        return ct_err_set(err, CT_EDENIED,
-                          "%s: this image has no CA certificates (looked for %s and others): name a "
-                          "CA file", url, system_ca_files[0]);
+        return ct_err_set(
+            err, CT_EDENIED,
+            "%s: this image has no CA certificates (looked for %s and others): name a "
+            "CA file",
+            url, system_ca_files[0]);
     }
     struct curl_slist *list = NULL;
     if (!make_headers(headers, body != NULL, &list)) {

@@ -29,8 +29,10 @@ static const char usage[] =
     "usage: cloudtaser-wrapper -- PROGRAM [ARGUMENT...]\n"
     "       cloudtaser-wrapper --version | --help\n"
     "\n"
-    "Reads its settings from the variable " CT_CONFIG_VARIABLE ", which CloudTaser's webhook writes.\n"
-    "Variables whose values hold references (vault:PATH#KEY, ${vault:PATH#KEY}) are resolved for the\n"
+    "Reads its settings from the variable " CT_CONFIG_VARIABLE
+    ", which CloudTaser's webhook writes.\n"
+    "Variables whose values hold references (vault:PATH#KEY, ${vault:PATH#KEY}) are resolved for "
+    "the\n"
     "program and kept in secret memory.\n"
     "\n"
     "Exit codes: the program's own, 128+n when signal n ended it; before it is started\n"
@@ -106,7 +108,8 @@ static int take_library_memory(struct ct_err *err)
         .calloc = ct_arena_calloc,
     };
     if (CRYPTO_set_mem_functions(crypto_alloc, crypto_realloc, crypto_free) != 1) {
-        return ct_err_set(err, CT_ESYSTEM, "OpenSSL has allocated before it was given secret memory");
+        return ct_err_set(err, CT_ESYSTEM,
+                          "OpenSSL has allocated before it was given secret memory");
     }
     if (ct_arena_area() == NULL) {
         if (err != NULL && ct_arena_error() != NULL) {
@@ -185,7 +188,8 @@ static int read_settings(struct wrapper *w, struct ct_err *err)
     }
     if (text == NULL) {
         (void)ct_err_set(err, CT_EINVAL,
-                         "the variable " CT_CONFIG_VARIABLE " is missing: CloudTaser's webhook writes "
+                         "the variable " CT_CONFIG_VARIABLE
+                         " is missing: CloudTaser's webhook writes "
                          "it into pods that opt in");
         return CT_EXIT_CONFIGURATION;
     }
@@ -212,7 +216,8 @@ static int vault_failure(const struct wrapper *w, struct ct_err *err)
 {
     int signal = ending_signal();
     if (signal != 0) {
-        (void)ct_err_set(err, CT_EUNAVAIL, "stopped by signal %d before the app was started", signal);
+        (void)ct_err_set(err, CT_EUNAVAIL, "stopped by signal %d before the app was started",
+                         signal);
         return CT_EXIT_SIGNAL + signal;
     }
     return (int)ct_vault_exit_code(w->vault);
@@ -304,7 +309,7 @@ static int start(struct wrapper *w, struct ct_err *err)
         return code;
     }
     CT_AUTO(ct_plan) *plan = NULL;
-    int rc = ct_plan_make(environ, &plan, err);
+    int rc = ct_plan_make((const char *const *)environ, &plan, err);
     if (rc < 0) {
         return rc == -CT_ENOMEM ? CT_EXIT_OTHER : CT_EXIT_CONFIGURATION;
     }
@@ -355,7 +360,8 @@ int main(int argc, char **argv)
     }
     ct_log_init("cloudtaser-wrapper", CT_LOG_TEXT);
     if (argc < 3 || strcmp(argv[1], "--") != 0) {
-        (void)ct_err_set(&err, CT_EINVAL, "no program to start: the command line must be "
+        (void)ct_err_set(&err, CT_EINVAL,
+                         "no program to start: the command line must be "
                          "cloudtaser-wrapper -- PROGRAM [ARGUMENT...]");
         return fail(CT_EXIT_CONFIGURATION, err.msg);
     }

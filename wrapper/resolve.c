@@ -82,7 +82,7 @@ static int plan_variable(struct ct_plan *plan, const char *entry, struct ct_err 
     return 0;
 }
 
-int ct_plan_make(char *const *environment, struct ct_plan **ret, struct ct_err *err)
+int ct_plan_make(const char *const *environment, struct ct_plan **ret, struct ct_err *err)
 {
     size_t n = 0;
     while (environment[n] != NULL) {
@@ -141,8 +141,8 @@ static int look_up(struct cache *cache, const struct ct_secret_source *source,
 static const char *type_name(const json_t *value)
 {
     static const char *const names[] = {
-        [JSON_OBJECT] = "an object", [JSON_ARRAY] = "an array",   [JSON_STRING] = "a string",
-        [JSON_INTEGER] = "a number", [JSON_REAL] = "a number",    [JSON_TRUE] = "a boolean",
+        [JSON_OBJECT] = "an object", [JSON_ARRAY] = "an array", [JSON_STRING] = "a string",
+        [JSON_INTEGER] = "a number", [JSON_REAL] = "a number",  [JSON_TRUE] = "a boolean",
         [JSON_FALSE] = "a boolean",  [JSON_NULL] = "null",
     };
     return names[json_typeof(value)];
@@ -163,9 +163,10 @@ static int value_of(struct cache *cache, const struct ct_secret_source *source,
         return ct_err_set(err, CT_ENOTFOUND, "secret %s has no key %s", ref->path, ref->key);
     }
     if (!json_is_string(value)) {
-        return ct_err_set(err, CT_EINVAL,
-                          "secret %s: the value of key %s is %s; only a string can become a variable",
-                          ref->path, ref->key, type_name(value));
+        return ct_err_set(
+            err, CT_EINVAL,
+            "secret %s: the value of key %s is %s; only a string can become a variable", ref->path,
+            ref->key, type_name(value));
     }
     if (memchr(json_string_value(value), '\0', json_string_length(value)) != NULL) {
         return ct_err_set(err, CT_EINVAL,
@@ -209,7 +210,8 @@ static int resolve_variable(struct cache *cache, const struct ct_secret_source *
             return rc;
         }
         if (len > *room - total) {
-            return ct_err_set(err, CT_ETOOBIG, "the secrets of the environment together exceed %zu bytes",
+            return ct_err_set(err, CT_ETOOBIG,
+                              "the secrets of the environment together exceed %zu bytes",
                               CT_RESOLVE_MAX_TOTAL);
         }
         total += len;

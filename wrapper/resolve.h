@@ -17,7 +17,8 @@ struct ct_plan;
 // Looks through "NAME=value" strings (NULL-terminated; borrowed for the plan's life) for references.
 // CLOUDTASER_CONFIG is not looked at: the app does not get it. CT_EINVAL for a malformed reference,
 // naming the variable; CT_ETOOBIG, CT_ENOMEM.
-CT_CHECKED int ct_plan_make(char *const *environment, struct ct_plan **ret, struct ct_err *err);
+CT_CHECKED int ct_plan_make(const char *const *environment, struct ct_plan **ret,
+                            struct ct_err *err);
 void ct_plan_free(struct ct_plan *plan);
 CT_DEFINE_AUTO(ct_plan, ct_plan_free);
 

@@ -100,9 +100,10 @@ static int judge(const struct verdict_line *lines, bool early, int min, uint32_t
     }
     if (points < min) {
         add_reasons(lines, UINT32_MAX, reasons, sizeof(reasons));
-        return ct_err_set(err, CT_EDENIED,
-                          "protection score %s%d is below the minimum of %d, the app is not started: %s",
-                          early ? "of at most " : "", points, min, reasons);
+        return ct_err_set(
+            err, CT_EDENIED,
+            "protection score %s%d is below the minimum of %d, the app is not started: %s",
+            early ? "of at most " : "", points, min, reasons);
     }
     return 0;
 }

@@ -117,8 +117,8 @@ static void forward(siginfo_t *info, pid_t app)
     // A child's end is the wrapper's business, a SIGCHLD that somebody sent is the app's. A SIGPIPE
     // that the kernel raised is the answer to a write of the wrapper's own.
     bool child = info->si_signo == SIGCHLD && info->si_code > 0;
-    bool own_pipe = info->si_signo == SIGPIPE && info->si_code == SI_USER &&
-                    info->si_pid == getpid();
+    bool own_pipe =
+        info->si_signo == SIGPIPE && info->si_code == SI_USER && info->si_pid == getpid();
     if (child || own_pipe || app_has_it(info, app)) {
         return;
     }

@@ -38,7 +38,7 @@ struct request {
     const char *what; // "login by auth/kubernetes", "secret secret/data/db": begins each sentence
     const char *body; // NULL: GET
     size_t body_len;
-    bool login;       // sent without a token
+    bool login; // sent without a token
     enum ct_exit_code refused_exit;
 };
 
@@ -154,11 +154,11 @@ static int refuse_redirect(struct ct_vault *v, const struct request *rq,
 {
     v->exit_code = CT_EXIT_UNREACHABLE;
     bool show = a->location[0] != '\0' && ct_vault_may_quote(a->location, hidden);
-    return ct_err_set(err, CT_EPROTO,
-                      "%s: Vault at %s answered %ld, a redirect%s%s, which is not followed (it would "
-                      "take the token elsewhere): name the server itself as address",
-                      rq->what, v->config->vault_address, a->status, show ? " to " : "",
-                      show ? a->location : "");
+    return ct_err_set(
+        err, CT_EPROTO,
+        "%s: Vault at %s answered %ld, a redirect%s%s, which is not followed (it would "
+        "take the token elsewhere): name the server itself as address",
+        rq->what, v->config->vault_address, a->status, show ? " to " : "", show ? a->location : "");
 }
 
 // Anything but 200. Sets the exit code; CT_EUNAVAIL is what is worth a retry.
@@ -218,11 +218,11 @@ static int explain_transport(struct ct_vault *v, const struct request *rq, int r
                              struct ct_err *err)
 {
     const struct ct_vault_hidden hidden = {.token = v->token, .jwt = v->jwt};
-    v->exit_code = rc == -CT_ETOOBIG ? rq->refused_exit
+    v->exit_code = rc == -CT_ETOOBIG  ? rq->refused_exit
                    : rc == -CT_ENOMEM ? CT_EXIT_OTHER
                                       : CT_EXIT_UNREACHABLE;
     if (err != NULL && !ct_vault_may_quote(err->msg, &hidden)) {
-        return ct_err_set(err, (enum ct_code)-rc, "%s: the exchange with Vault at %s failed",
+        return ct_err_set(err, (enum ct_code) - rc, "%s: the exchange with Vault at %s failed",
                           rq->what, v->config->vault_address);
     }
     return ct_err_wrap(err, "%s", rq->what);
@@ -348,9 +348,11 @@ static int read_token_file(struct ct_vault *v, char **ret, struct ct_err *err)
     }
     if (!ct_vault_token_ok(token)) {
         wipe_string(&token);
-        return ct_err_set(err, CT_EINVAL,
-                          "the token file %s holds no token: one line of 1 to %d printable characters "
-                          "is allowed", path, CT_VAULT_TOKEN_MAX);
+        return ct_err_set(
+            err, CT_EINVAL,
+            "the token file %s holds no token: one line of 1 to %d printable characters "
+            "is allowed",
+            path, CT_VAULT_TOKEN_MAX);
     }
     *ret = token;
     return 0;
@@ -402,8 +404,12 @@ static int post_login(struct ct_vault *v, struct ct_err *err)
         v->exit_code = CT_EXIT_OTHER;
         return ct_err_set(err, CT_ENOMEM, "%s: out of memory", what);
     }
-    const struct request rq = {.url = url, .what = what, .body = body.data, .body_len = body.len,
-                               .login = true, .refused_exit = CT_EXIT_LOGIN};
+    const struct request rq = {.url = url,
+                               .what = what,
+                               .body = body.data,
+                               .body_len = body.len,
+                               .login = true,
+                               .refused_exit = CT_EXIT_LOGIN};
     struct ct_http_answer answer;
     rc = exchange(v, &rq, &answer, err);
     if (rc < 0) {

@@ -107,18 +107,21 @@ int ct_vault_parse_login(const char *body, size_t len, char **ret, struct ct_err
         return rc;
     }
     if (rc < 0) {
-        return ct_err_set(err, CT_EPROTO, "Vault's answer to the login is not JSON, or is cut short");
+        return ct_err_set(err, CT_EPROTO,
+                          "Vault's answer to the login is not JSON, or is cut short");
     }
     const char *token = json_string_value(ct_json_at(doc, "auth", "client_token", NULL));
     if (token == NULL) {
         bool mfa = json_is_object(ct_json_at(doc, "auth", "mfa_requirement", NULL));
-        return ct_err_set(err, CT_EPROTO, "Vault's answer to the login holds no auth.client_token%s",
-                          mfa ? ": the role asks for a second factor, which a program has not" : "");
+        return ct_err_set(
+            err, CT_EPROTO, "Vault's answer to the login holds no auth.client_token%s",
+            mfa ? ": the role asks for a second factor, which a program has not" : "");
     }
     if (!ct_vault_token_ok(token)) {
-        return ct_err_set(err, CT_EPROTO,
-                          "Vault's answer to the login holds a token that is empty, too long or not "
-                          "printable");
+        return ct_err_set(
+            err, CT_EPROTO,
+            "Vault's answer to the login holds a token that is empty, too long or not "
+            "printable");
     }
     *ret = strdup(token);
     return *ret != NULL ? 0 : ct_err_set(err, CT_ENOMEM, "out of memory for the token");
@@ -134,7 +137,8 @@ static int say_deleted(const struct ct_vault_asked *asked, const json_t *metadat
         version = (json_int_t)asked->version;
     }
     if (version <= 0) {
-        return ct_err_set(err, CT_ENOTFOUND, "the newest version of secret %s is %s", asked->path, how);
+        return ct_err_set(err, CT_ENOTFOUND, "the newest version of secret %s is %s", asked->path,
+                          how);
     }
     return ct_err_set(err, CT_ENOTFOUND, "version %lld of secret %s is %s", (long long)version,
                       asked->path, how);
@@ -143,7 +147,8 @@ static int say_deleted(const struct ct_vault_asked *asked, const json_t *metadat
 static bool is_deleted(const json_t *metadata)
 {
     const char *time = ct_json_str(metadata, "deletion_time");
-    return json_is_true(json_object_get(metadata, "destroyed")) || (time != NULL && time[0] != '\0');
+    return json_is_true(json_object_get(metadata, "destroyed")) ||
+           (time != NULL && time[0] != '\0');
 }
 
 // A version may carry a deletion time that lies in the future (delete_version_after): then its data
@@ -157,8 +162,8 @@ int ct_vault_parse_secret(const char *body, size_t len, const struct ct_vault_as
         return rc;
     }
     if (rc < 0) {
-        return ct_err_set(err, CT_EPROTO, "Vault's answer for secret %s is not JSON, or is cut short",
-                          asked->path);
+        return ct_err_set(err, CT_EPROTO,
+                          "Vault's answer for secret %s is not JSON, or is cut short", asked->path);
     }
     json_t *data = ct_json_at(doc, "data", "data", NULL);
     const json_t *metadata = ct_json_at(doc, "data", "metadata", NULL);
@@ -173,7 +178,8 @@ int ct_vault_parse_secret(const char *body, size_t len, const struct ct_vault_as
     const json_t *version = json_object_get(metadata, "version");
     if (asked->version != 0 && json_is_integer(version) &&
         json_integer_value(version) != (json_int_t)asked->version) {
-        return ct_err_set(err, CT_EPROTO, "secret %s: version %u was asked for, Vault gave version %lld",
+        return ct_err_set(err, CT_EPROTO,
+                          "secret %s: version %u was asked for, Vault gave version %lld",
                           asked->path, asked->version, (long long)json_integer_value(version));
     }
     *ret = json_incref(data);
@@ -193,8 +199,8 @@ int ct_vault_parse_missing(const char *body, size_t len, const struct ct_vault_a
     bool v2_shaped = strstr(asked->path, "/data/") != NULL;
     const char *hint = v2_shaped ? "" : " (KV version 2: the path must be MOUNT/data/NAME)";
     if (asked->version != 0) {
-        return ct_err_set(err, CT_ENOTFOUND, "Vault has no version %u of secret %s%s", asked->version,
-                          asked->path, hint);
+        return ct_err_set(err, CT_ENOTFOUND, "Vault has no version %u of secret %s%s",
+                          asked->version, asked->path, hint);
     }
     return ct_err_set(err, CT_ENOTFOUND, "Vault has no secret %s%s", asked->path, hint);
 }

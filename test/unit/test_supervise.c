@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The supervisor in a process of its own, with an app that tells what it gets. The whole table of
+// signals, terminals and namespaces is tested with the built wrapper, in test/wrapper.
+#include "expect.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "supervise.h"
+
+// What an app tells about each signal.
+struct report {
+    int signal;
+    int code;
+    int value;
+};
+
+// Starts `app` under a supervisor, both in a forked process; returns the supervisor's pid.
+static pid_t supervise(void (*app)(const sigset_t *mask, int out), int out,
+                       void (*before_fork)(void))
+{
+    pid_t supervisor = fork();
+    assert_true(supervisor >= 0);
+    if (supervisor > 0) {
+        return supervisor;
+    }
+    sigset_t mask;
+    if (ct_supervise_prepare(&mask, NULL) != 0) {
+        _exit(99);
+    }
+    if (before_fork != NULL) {
+        before_fork();
+    }
+    ct_supervise_fork_follows();
+    pid_t pid = fork();
+    if (pid == 0) {
+        app(&mask, out);
+        _exit(98);
+    }
+    _exit(ct_supervise(pid));
+}
+
+static int exit_code_of(pid_t pid)
+{
+    int status = 0;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void exits_17(const sigset_t *mask, int out)
+{
+    (void)mask;
+    (void)out;
+    _exit(17);
+}
+
+static void dies(const sigset_t *mask, int out)
+{
+    (void)out;
+    (void)sigprocmask(SIG_SETMASK, mask, NULL);
+    (void)raise(SIGTERM);
+}
+
+static void passes_the_end_on(void **state)
+{
+    (void)state;
+    assert_int_equal(exit_code_of(supervise(exits_17, -1, NULL)), 17);
+    assert_int_equal(exit_code_of(supervise(dies, -1, NULL)), 128 + SIGTERM);
+}
+
+// All signals stay blocked; each is told, and SIGTERM ends it.
+static void tells(const sigset_t *mask, int out)
+{
+    (void)mask;
+    sigset_t all;
+    (void)sigfillset(&all);
+    struct report ready = {0};
+    (void)!write(out, &ready, sizeof(ready));
+    for (;;) {
+        siginfo_t info;
+        if (sigwaitinfo(&all, &info) < 0) {
+            continue;
+        }
+        struct report r = {info.si_signo, info.si_code, info.si_value.sival_int};
+        (void)!write(out, &r, sizeof(r));
+        if (info.si_signo == SIGTERM) {
+            _exit(0);
+        }
+    }
+}
+
+static struct report next(int fd)
+{
+    struct report r = {-1, 0, 0};
+    assert_int_equal(read(fd, &r, sizeof(r)), sizeof(r));
+    return r;
+}
+
+static void keeps_values(void **state)
+{
+    (void)state;
+    int pipes[2];
+    assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
+    pid_t supervisor = supervise(tells, pipes[1], NULL);
+    assert_int_equal(next(pipes[0]).signal, 0);
+    for (int i = 0; i < 3; i++) {
+        const union sigval value = {.sival_int = 1000 + i};
+        assert_int_equal(sigqueue(supervisor, SIGRTMIN + 3, value), 0);
+    }
+    for (int i = 0; i < 3; i++) {
+        struct report r = next(pipes[0]);
+        assert_int_equal(r.signal, SIGRTMIN + 3);
+        assert_int_equal(r.code, SI_QUEUE);
+        assert_int_equal(r.value, 1000 + i);
+    }
+    assert_int_equal(kill(supervisor, SIGTERM), 0);
+    assert_int_equal(next(pipes[0]).signal, SIGTERM);
+    assert_int_equal(exit_code_of(supervisor), 0);
+    (void)close(pipes[0]);
+    (void)close(pipes[1]);
+}
+
+// A write of the supervisor's own that failed, and signals that came before there was an app.
+static void early_events(void)
+{
+    int pipes[2];
+    if (pipe2(pipes, O_CLOEXEC) != 0) {
+        _exit(97);
+    }
+    (void)close(pipes[0]);
+    (void)!write(pipes[1], "x", 1);
+    (void)kill(getpid(), SIGUSR1);
+    (void)kill(getpid(), SIGUSR2);
+}
+
+static void forwards_early_signals_but_not_its_own(void **state)
+{
+    (void)state;
+    int pipes[2];
+    assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
+    pid_t supervisor = supervise(tells, pipes[1], early_events);
+    assert_int_equal(next(pipes[0]).signal, 0);
+    assert_int_equal(next(pipes[0]).signal, SIGUSR1);
+    assert_int_equal(next(pipes[0]).signal, SIGUSR2);
+    // Sent by somebody else it is forwarded: the control of the one that was not.
+    assert_int_equal(kill(supervisor, SIGPIPE), 0);
+    assert_int_equal(next(pipes[0]).signal, SIGPIPE);
+    assert_int_equal(kill(supervisor, SIGTERM), 0);
+    assert_int_equal(next(pipes[0]).signal, SIGTERM);
+    assert_int_equal(exit_code_of(supervisor), 0);
+    (void)close(pipes[0]);
+    (void)close(pipes[1]);
+}
+
+static void prepares(void **state)
+{
+    (void)state;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        sigset_t mine;
+        sigset_t theirs;
+        sigset_t now;
+        int subreaper = 0;
+        (void)sigemptyset(&mine);
+        (void)sigaddset(&mine, SIGUSR2);
+        (void)sigprocmask(SIG_SETMASK, &mine, NULL);
+        (void)signal(SIGCHLD, SIG_IGN);
+        int rc = ct_supervise_prepare(&theirs, NULL);
+        (void)sigprocmask(SIG_SETMASK, NULL, &now);
+        (void)prctl(PR_GET_CHILD_SUBREAPER, &subreaper, 0, 0, 0);
+        bool ok = rc == 0 && subreaper == 1 && sigismember(&theirs, SIGUSR2) == 1 &&
+                  sigismember(&theirs, SIGTERM) == 0 && sigismember(&now, SIGTERM) == 1 &&
+                  sigismember(&now, SIGSEGV) == 1 && signal(SIGCHLD, SIG_DFL) == SIG_DFL;
+        _exit(ok ? 0 : 1);
+    }
+    assert_int_equal(exit_code_of(pid), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(passes_the_end_on),
+        cmocka_unit_test(keeps_values),
+        cmocka_unit_test(forwards_early_signals_but_not_its_own),
+        cmocka_unit_test(prepares),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

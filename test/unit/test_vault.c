@@ -1,0 +1,417 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The client's decisions, with the HTTP layer replaced: what is sent, what each answer means, what
+// is tried again.
+#include "expect.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "buf.h"
+#include "http.h"
+#include "vault.h"
+
+#define TOKEN "hvs.planted-token-0123456789"
+#define JWT "eyJplanted.jwt-0123456789.signature"
+#define LOGIN_OK "{\"auth\":{\"client_token\":\"" TOKEN "\"}}"
+#define SECRET_OK "{\"data\":{\"data\":{\"k\":\"v\"},\"metadata\":{\"version\":1}}}"
+
+int __wrap_ct_http_new(const struct ct_http_options *options, struct ct_http **ret,
+                       struct ct_err *err);
+void __wrap_ct_http_free(struct ct_http *http);
+void __wrap_ct_http_set_timeout(struct ct_http *http, unsigned timeout_ms);
+int __wrap_ct_http_request(struct ct_http *http, const char *url, const char *const *headers,
+                           const char *body, size_t body_len, struct ct_http_answer *ret,
+                           struct ct_err *err);
+
+// One answer, or with `code` a failure of the transport.
+struct reply {
+    int code;
+    const char *sentence;
+    long status;
+    const char *body;
+    const char *location;
+};
+
+static struct {
+    const struct reply *replies; // the last one is repeated
+    size_t n;
+    size_t served;
+    size_t connected;
+    size_t closed;
+    unsigned timeout;
+    char url[4096];
+    char headers[4096];
+    char body[32768];
+} net;
+
+static int a_connection;
+
+int __wrap_ct_http_new(const struct ct_http_options *options, struct ct_http **ret,
+                       struct ct_err *err)
+{
+    if (strcmp(options->ca_file, "/missing") == 0) {
+        return ct_err_set(err, CT_ENOTFOUND, "cannot open the CA file /missing");
+    }
+    net.connected++;
+    *ret = (struct ct_http *)&a_connection;
+    return 0;
+}
+
+void __wrap_ct_http_free(struct ct_http *http)
+{
+    net.closed += http != NULL ? 1 : 0;
+}
+
+void __wrap_ct_http_set_timeout(struct ct_http *http, unsigned timeout_ms)
+{
+    (void)http;
+    net.timeout = timeout_ms;
+}
+
+int __wrap_ct_http_request(struct ct_http *http, const char *url, const char *const *headers,
+                           const char *body, size_t body_len, struct ct_http_answer *ret,
+                           struct ct_err *err)
+{
+    assert_ptr_equal(http, &a_connection);
+    const struct reply *reply = &net.replies[net.served < net.n ? net.served : net.n - 1];
+    net.served++;
+    (void)snprintf(net.url, sizeof(net.url), "%s", url);
+    net.headers[0] = '\0';
+    for (size_t i = 0; headers[i] != NULL; i++) {
+        size_t used = strlen(net.headers);
+        (void)snprintf(net.headers + used, sizeof(net.headers) - used, "%s|", headers[i]);
+    }
+    (void)snprintf(net.body, sizeof(net.body), "%.*s", (int)body_len, body != NULL ? body : "");
+    *ret = (struct ct_http_answer){.status = reply->status, .body = {.max = 65536}};
+    if (reply->code != 0) {
+        return ct_err_set(err, (enum ct_code)reply->code, "%s", reply->sentence);
+    }
+    if (reply->location != NULL) {
+        (void)snprintf(ret->location, sizeof(ret->location), "%s", reply->location);
+    }
+    ct_buf_add_str(&ret->body, reply->body != NULL ? reply->body : "");
+    return 0;
+}
+
+static struct ct_config config;
+static char token_file[] = "/tmp/ct-test-vault-XXXXXX";
+
+static void serve(const struct reply *replies, size_t n)
+{
+    memset(&net, 0, sizeof(net));
+    net.replies = replies;
+    net.n = n;
+}
+
+static int reset(void **state)
+{
+    (void)state;
+    ct_config_init(&config);
+    (void)snprintf(config.vault_address, sizeof(config.vault_address), "https://v:8200");
+    (void)snprintf(config.role, sizeof(config.role), "web");
+    (void)snprintf(config.token_file, sizeof(config.token_file), "%s", token_file);
+    config.retry_budget_ms = 0;
+    return 0;
+}
+
+static void write_token(const char *text)
+{
+    FILE *f = fopen(token_file, "we");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void logs_in(void **state)
+{
+    (void)state;
+    const struct reply ok = {.status = 200, .body = LOGIN_OK};
+    struct ct_err err = {0};
+    CT_AUTO(ct_vault) *v = NULL;
+    serve(&ok, 1);
+    write_token("  " JWT "\n\n");
+    (void)snprintf(config.role, sizeof(config.role), "a@b");
+    (void)snprintf(config.auth_path, sizeof(config.auth_path), "k8s/one");
+    (void)snprintf(config.vault_namespace, sizeof(config.vault_namespace), "team/a");
+    expect_ok(ct_vault_new(&config, NULL, &v, &err), &err);
+    assert_null(ct_vault_token(v));
+    expect_ok(ct_vault_login(v, &err), &err);
+    assert_string_equal(ct_vault_token(v), TOKEN);
+    assert_string_equal(net.url, "https://v:8200/v1/auth/k8s/one/login");
+    assert_string_equal(net.headers, "X-Vault-Request: true|X-Vault-Namespace: team/a|");
+    assert_string_equal(net.body, "{\"role\":\"a@b\",\"jwt\":\"" JWT "\"}");
+    ct_vault_disconnect(v);
+    assert_int_equal(net.closed, 1);
+    assert_string_equal(ct_vault_token(v), TOKEN);
+}
+
+static void reads(void **state)
+{
+    (void)state;
+    const struct reply replies[] = {{.status = 200, .body = LOGIN_OK},
+                                    {.status = 200, .body = SECRET_OK}};
+    static const struct {
+        const char *path;
+        unsigned version;
+        const char *url;
+    } cases[] = {
+        {"secret/data/db", 0, "https://v:8200/v1/secret/data/db"},
+        {"secret/data/db", 1, "https://v:8200/v1/secret/data/db?version=1"},
+        {"m-_.~@:=+/x", 0, "https://v:8200/v1/m-_.~@:=+/x"},
+        {"a b?c#d%e\xc3\xb6", 0, "https://v:8200/v1/a%20b%3Fc%23d%25e%C3%B6"},
+    };
+    struct ct_err err = {0};
+    CT_AUTO(ct_vault) *v = NULL;
+    serve(replies, 2);
+    write_token(JWT);
+    expect_ok(ct_vault_new(&config, NULL, &v, &err), &err);
+    expect_ok(ct_vault_login(v, &err), &err);
+    for (size_t i = 0; i < CT_ARRAY_LEN(cases); i++) {
+        json_t *keys = NULL;
+        expect_ok(ct_vault_read(v, cases[i].path, cases[i].version, &keys, &err), &err);
+        assert_string_equal(net.url, cases[i].url);
+        assert_string_equal(net.headers, "X-Vault-Request: true|X-Vault-Token: " TOKEN "|");
+        assert_string_equal(net.body, "");
+        json_decref(keys);
+    }
+    assert_int_equal(net.connected, 1);
+    assert_int_equal(ct_vault_exit_code(v), CT_EXIT_OTHER);
+    char path[5000];
+    memset(path, 'a', sizeof(path));
+    path[sizeof(path) - 1] = '\0';
+    json_t *keys = NULL;
+    expect_error(ct_vault_read(v, path, 0, &keys, &err), &err, CT_ETOOBIG, "too long for a URL");
+    assert_int_equal(ct_vault_exit_code(v), CT_EXIT_CONFIGURATION);
+}
+
+// One try each: code, exit code and words, at the login and at a read.
+static const struct {
+    struct reply reply;
+    int login_code;
+    enum ct_exit_code login_exit;
+    int read_code;
+    enum ct_exit_code read_exit;
+    const char *words;
+} failures[] = {
+    {{.status = 400, .body = "{\"errors\":[\"invalid role\"]}"},
+     CT_EDENIED,
+     101,
+     CT_EDENIED,
+     102,
+     "answered 400 (refused): invalid role"},
+    {{.status = 403, .body = "{\"errors\":[\"permission denied\"]}"},
+     CT_EDENIED,
+     101,
+     CT_EDENIED,
+     102,
+     "answered 403 (refused): permission denied"},
+    {{.status = 403, .body = "{\"errors\":[\"" TOKEN "\",\"" JWT "\"]}"},
+     CT_EDENIED,
+     101,
+     CT_EDENIED,
+     102,
+     "answered 403 (refused)"},
+    {{.status = 418}, CT_EDENIED, 101, CT_EDENIED, 102, "answered 418"},
+    {{.status = 204}, CT_EPROTO, 101, CT_EPROTO, 102, "204, which makes no sense here"},
+    {{.status = 301, .location = "https://o:1"},
+     CT_EPROTO,
+     103,
+     CT_EPROTO,
+     103,
+     "301, a redirect to https://o:1, which is not followed"},
+    {{.status = 307}, CT_EPROTO, 103, CT_EPROTO, 103, "307, a redirect, which is not followed"},
+    {{.status = 307, .location = "https://" TOKEN},
+     CT_EPROTO,
+     103,
+     CT_EPROTO,
+     103,
+     "307, a redirect, which"},
+    {{.status = 412}, CT_EUNAVAIL, 103, CT_EUNAVAIL, 103, "412: this replica lags behind"},
+    {{.status = 429}, CT_EUNAVAIL, 103, CT_EUNAVAIL, 103, "429: too many requests"},
+    {{.status = 472}, CT_EUNAVAIL, 103, CT_EUNAVAIL, 103, "472: a recovery replica"},
+    {{.status = 473}, CT_EUNAVAIL, 103, CT_EUNAVAIL, 103, "473: a standby"},
+    {{.status = 500}, CT_EUNAVAIL, 103, CT_EUNAVAIL, 103, "500: a server's error"},
+    {{.status = 501}, CT_EUNAVAIL, 103, CT_EUNAVAIL, 103, "501: not initialised"},
+    {{.status = 503}, CT_EUNAVAIL, 103, CT_EUNAVAIL, 103, "503: not available"},
+    {{.status = 503, .body = "{\"errors\":[\"Vault is sealed\"]}"},
+     CT_EUNAVAIL,
+     103,
+     CT_EUNAVAIL,
+     103,
+     "503: Vault is sealed"},
+    {{.status = 599}, CT_EUNAVAIL, 103, CT_EUNAVAIL, 103, "599: a server's error"},
+    {{.code = CT_EUNAVAIL, .sentence = "U: no route"},
+     CT_EUNAVAIL,
+     103,
+     CT_EUNAVAIL,
+     103,
+     "U: no route"},
+    {{.code = CT_EDENIED, .sentence = "U: wrong CA"},
+     CT_EDENIED,
+     103,
+     CT_EDENIED,
+     103,
+     "U: wrong CA"},
+    {{.code = CT_ETOOBIG, .sentence = "U: large"}, CT_ETOOBIG, 101, CT_ETOOBIG, 102, "U: large"},
+    {{.code = CT_ENOMEM, .sentence = "U: memory"}, CT_ENOMEM, 125, CT_ENOMEM, 125, "U: memory"},
+    {{.code = CT_EPROTO, .sentence = "U: it said " JWT},
+     CT_EPROTO,
+     103,
+     CT_EPROTO,
+     103,
+     "the exchange with Vault at https://v:8200 failed"},
+    {{.status = 200, .body = "no json"}, CT_EPROTO, 101, CT_EPROTO, 102, "not JSON"},
+};
+
+static void expect_hidden(const struct ct_err *err)
+{
+    assert_null(strstr(err->msg, "planted"));
+    assert_null(strstr(err->msg, "0123456"));
+}
+
+static void tells_failures_apart(void **state)
+{
+    (void)state;
+    write_token(JWT);
+    for (size_t i = 0; i < CT_ARRAY_LEN(failures); i++) {
+        struct ct_err err = {0};
+        json_t *keys = NULL;
+        CT_AUTO(ct_vault) *v = NULL;
+        serve(&failures[i].reply, 1);
+        expect_ok(ct_vault_new(&config, NULL, &v, &err), &err);
+        expect_error(ct_vault_login(v, &err), &err, failures[i].login_code, failures[i].words);
+        assert_non_null(strstr(err.msg, "login at auth/kubernetes as role web"));
+        assert_int_equal(ct_vault_exit_code(v), failures[i].login_exit);
+        expect_hidden(&err);
+        assert_null(ct_vault_token(v));
+
+        const struct reply replies[] = {{.status = 200, .body = LOGIN_OK}, failures[i].reply};
+        serve(replies, 2);
+        expect_ok(ct_vault_login(v, &err), &err);
+        err = (struct ct_err){0};
+        expect_error(ct_vault_read(v, "m/data/n", 0, &keys, &err), &err, failures[i].read_code,
+                     failures[i].words);
+        assert_non_null(strstr(err.msg, "secret m/data/n"));
+        assert_int_equal(ct_vault_exit_code(v), failures[i].read_exit);
+        expect_hidden(&err);
+        assert_int_equal(net.served, 2);
+    }
+}
+
+struct told {
+    size_t retries;
+    unsigned delays[64];
+    size_t stop_after; // retries; 0: never
+};
+
+static void note_retry(void *cls, const struct ct_err *why, unsigned delay_ms)
+{
+    struct told *told = cls;
+    assert_int_equal(why->code, CT_EUNAVAIL);
+    assert_true(told->retries < CT_ARRAY_LEN(told->delays));
+    told->delays[told->retries++] = delay_ms;
+}
+
+static bool ask_stop(void *cls)
+{
+    const struct told *told = cls;
+    return told->stop_after != 0 && told->retries >= told->stop_after;
+}
+
+static void retries_within_the_budget(void **state)
+{
+    (void)state;
+    const struct reply replies[] = {
+        {.status = 503}, {.status = 500}, {.status = 200, .body = LOGIN_OK}};
+    struct told told = {0};
+    const struct ct_vault_hooks hooks = {.retry = note_retry, .stop = ask_stop, .cls = &told};
+    struct ct_err err = {0};
+    CT_AUTO(ct_vault) *v = NULL;
+    write_token(JWT);
+    config.retry_budget_ms = 5000;
+    expect_ok(ct_vault_new(&config, &hooks, &v, &err), &err);
+    serve(replies, 3);
+    expect_ok(ct_vault_login(v, &err), &err);
+    assert_int_equal(told.retries, 2);
+    assert_in_range(told.delays[0], 50, 100);
+    assert_in_range(told.delays[1], 100, 200);
+    assert_true(net.timeout <= 5000);
+
+    config.retry_budget_ms = 300;
+    told = (struct told){0};
+    serve(replies, 1);
+    expect_error(ct_vault_login(v, &err), &err, CT_EUNAVAIL, "given up after");
+    assert_true(told.retries >= 1 && told.retries <= 4);
+    assert_int_equal(net.served, told.retries + 1);
+    assert_int_equal(net.timeout, 1000); // what is left is less than the floor
+
+    told = (struct told){.stop_after = 1};
+    config.retry_budget_ms = 60000;
+    serve(replies, 1);
+    expect_error(ct_vault_login(v, &err), &err, CT_EUNAVAIL, "503");
+    assert_int_equal(net.served, 1);
+}
+
+static void checks_token_files(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"", "\n \t", "a b", "a\nb", "\x01", "\xc3\xb6"};
+    for (size_t i = 0; i < CT_ARRAY_LEN(bad); i++) {
+        struct ct_err err = {0};
+        CT_AUTO(ct_vault) *v = NULL;
+        write_token(bad[i]);
+        serve(NULL, 0);
+        expect_ok(ct_vault_new(&config, NULL, &v, &err), &err);
+        expect_error(ct_vault_login(v, &err), &err, CT_EINVAL, token_file);
+        assert_int_equal(ct_vault_exit_code(v), CT_EXIT_CONFIGURATION);
+        assert_int_equal(net.served, 0);
+    }
+}
+
+static void takes_a_token_as_it_is(void **state)
+{
+    (void)state;
+    struct ct_err err = {0};
+    CT_AUTO(ct_vault) *v = NULL;
+    serve(NULL, 0);
+    config.auth = CT_AUTH_TOKEN;
+    write_token(TOKEN "\r\n");
+    expect_ok(ct_vault_new(&config, NULL, &v, &err), &err);
+    expect_ok(ct_vault_login(v, &err), &err);
+    assert_string_equal(ct_vault_token(v), TOKEN);
+    assert_int_equal(net.served, 0);
+}
+
+static void names_a_missing_ca_file(void **state)
+{
+    (void)state;
+    struct ct_err err = {0};
+    CT_AUTO(ct_vault) *v = NULL;
+    write_token(JWT);
+    (void)snprintf(config.ca_file, sizeof(config.ca_file), "/missing");
+    expect_ok(ct_vault_new(&config, NULL, &v, &err), &err);
+    expect_error(ct_vault_login(v, &err), &err, CT_ENOTFOUND, "/missing");
+    assert_int_equal(ct_vault_exit_code(v), CT_EXIT_CONFIGURATION);
+}
+
+int main(void)
+{
+    int fd = mkstemp(token_file);
+    if (fd < 0) {
+        return 1;
+    }
+    (void)close(fd);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(logs_in, reset),
+        cmocka_unit_test_setup(reads, reset),
+        cmocka_unit_test_setup(tells_failures_apart, reset),
+        cmocka_unit_test_setup(retries_within_the_budget, reset),
+        cmocka_unit_test_setup(checks_token_files, reset),
+        cmocka_unit_test_setup(takes_a_token_as_it_is, reset),
+        cmocka_unit_test_setup(names_a_missing_ca_file, reset),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    (void)unlink(token_file);
+    return failed;
+}
