@@ -153,6 +153,8 @@ static CURLcode set_options(struct ct_http *http, const struct ct_http_options *
     rc |= curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     rc |= curl_easy_setopt(c, CURLOPT_PATH_AS_IS, 1L);
     rc |= curl_easy_setopt(c, CURLOPT_BUFFERSIZE, 16384L);
+    // The least that is allowed: pages of secret memory are dear.
+    rc |= curl_easy_setopt(c, CURLOPT_UPLOAD_BUFFERSIZE, 16384L);
     rc |= curl_easy_setopt(c, CURLOPT_USERAGENT, "cloudtaser/" CT_VERSION);
     rc |= curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, (long)options->connect_timeout_ms);
     rc |= curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, (long)options->timeout_ms);
