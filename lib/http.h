@@ -48,9 +48,9 @@ void ct_http_set_timeout(struct ct_http *http, unsigned timeout_ms);
 
 struct ct_http_answer {
     long status;
-    struct ct_buf body;      // wiped by ct_http_answer_done()
+    struct ct_buf body; // wiped by ct_http_answer_done()
     char content_type[128];
-    char location[512];      // of a redirect: scheme, host and port only
+    char location[512]; // of a redirect: scheme, host and port only
 };
 void ct_http_answer_done(struct ct_http_answer *a);
 
