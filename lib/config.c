@@ -187,17 +187,6 @@ static int check_file_field(const char *key, const char *value, struct ct_err *e
                       key, ct_text_show(&shown, value, len));
 }
 
-static int check_printable_field(const char *key, const char *value, struct ct_err *err)
-{
-    struct ct_shown shown;
-    size_t len = strlen(value);
-    if (ct_text_is_printable(value, len)) {
-        return 0;
-    }
-    return ct_err_set(err, CT_EINVAL, "%s \"%s\" must be printable ASCII", key,
-                      ct_text_show(&shown, value, len));
-}
-
 #define STRING(name, member, check)                                                                \
     {                                                                                              \
         name, FIELD_STRING, offsetof(struct ct_config, member), FIELD_SIZE(member), 0, 0, check    \
@@ -228,9 +217,6 @@ static const struct field fields[] = {
     NUMBER("timeout-ms", FIELD_UNSIGNED, timeout_ms, 1, HOUR_MS),
     NUMBER("retry-budget-ms", FIELD_UNSIGNED, retry_budget_ms, 0, HOUR_MS),
     OTHER("json-log", FIELD_BOOL, json_log),
-    STRING("pod", pod, check_printable_field),
-    STRING("namespace-name", pod_namespace, check_printable_field),
-    STRING("container", container, check_printable_field),
 };
 
 void ct_config_init(struct ct_config *c)

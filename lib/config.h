@@ -40,9 +40,6 @@ struct ct_config {
     unsigned timeout_ms;         // "timeout-ms": one request, default 10000
     unsigned retry_budget_ms;    // "retry-budget-ms": all tries together, default 60000
     bool json_log;               // "json-log"
-    char pod[254];               // "pod", "namespace-name", "container": for messages only
-    char pod_namespace[64];
-    char container[64];
 };
 
 // Sets the defaults named above, those of the method kubernetes.

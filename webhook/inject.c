@@ -150,16 +150,11 @@ static int inject_variable(struct ct_case *c, const struct ct_container *contain
 // kubelet expands $(NAME) from variables that stand before: ours go in front, so that the author's
 // can nest those of annotations.
 static int inject_variables(struct ct_case *c, const struct ct_container *container,
-                            struct ct_patch *patch, struct ct_err *err)
+                            const char *config, struct ct_patch *patch, struct ct_err *err)
 {
     struct insertion in = {.patch = patch, .exists = container->env != NULL, .at_front = true};
     container_path(container, "env", in.path, sizeof(in.path));
-    CT_AUTO_BUF config = {.max = CT_CONFIG_MAX};
-    int r = ct_vault_write_config(c, container, &config, err);
-    if (r == 0) {
-        r = inject_variable(c, container, &in, CT_CONFIG_VARIABLE, config.data, CT_REASON_TAMPERED,
-                            err);
-    }
+    int r = inject_variable(c, container, &in, CT_CONFIG_VARIABLE, config, CT_REASON_TAMPERED, err);
     for (size_t i = 0; i < c->annotations.n_variables && r == 0; i++) {
         const struct ct_annotation_variable *variable = &c->annotations.variables[i];
         char text[REF_TEXT_MAX];
@@ -198,12 +193,17 @@ static void inject_init_container(struct ct_case *c, struct ct_patch *patch)
 
 int ct_inject(struct ct_case *c, const char *identity, struct ct_patch *patch, struct ct_err *err)
 {
+    CT_AUTO_BUF config = {.max = CT_CONFIG_MAX};
+    int r = ct_vault_write_config(c, &config, err);
+    if (r != 0) {
+        return r;
+    }
     inject_volumes(c, identity, patch);
     for (size_t i = 0; i < c->n_containers; i++) {
         const struct ct_container *container = &c->containers[i];
         if (container->wrap) {
             inject_command(container, patch);
-            int r = inject_variables(c, container, patch, err);
+            r = inject_variables(c, container, config.data, patch, err);
             if (r != 0) {
                 return r;
             }

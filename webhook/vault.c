@@ -164,7 +164,6 @@ static int copy_texts(struct ct_case *c, const char *address, struct ct_err *err
     const struct ct_annotations *a = &c->annotations;
     const struct ct_webhook_settings *s = c->settings;
     struct ct_config *config = &c->config;
-    const char *name = ct_json_str(c->metadata, "name");
     const struct {
         const char *key;
         const char *value;
@@ -177,8 +176,6 @@ static int copy_texts(struct ct_case *c, const char *address, struct ct_err *err
         {"vault-auth-path", a->vault_auth_path, s->vault_auth_path, FIELD(auth_path)},
         {"vault-role", a->vault_role, s->vault_role, FIELD(role)},
         {"vault-namespace", a->vault_namespace, s->vault_namespace, FIELD(vault_namespace)},
-        {"name", name, NULL, FIELD(pod)},
-        {"namespace", c->review.namespace, NULL, FIELD(pod_namespace)},
         {"ca", a->vault_ca_configmap != NULL ? CT_SHAPE_CA_FILE : NULL, NULL, FIELD(ca_file)},
         {"token", CT_SHAPE_TOKEN_FILE, NULL, FIELD(token_file)},
 #undef FIELD
@@ -234,28 +231,10 @@ int ct_vault_configure(struct ct_case *c, struct ct_err *err)
     return r != 0 ? r : check_auth(c, err);
 }
 
-int ct_vault_write_config(struct ct_case *c, const struct ct_container *container,
-                          struct ct_buf *out, struct ct_err *err)
+int ct_vault_write_config(const struct ct_case *c, struct ct_buf *out, struct ct_err *err)
 {
-    int r = copy(c, "containers", container->name, NULL, c->config.container,
-                 sizeof(c->config.container), err);
-    if (r != 0) {
-        return r;
-    }
-    CT_AUTO_BUF plain = {.max = CT_CONFIG_MAX};
-    ct_config_write(&c->config, &plain);
-    ct_buf_reset(out);
-    // Only JSON strings can hold a '$', and there \u0024 is the same.
-    for (const char *p = plain.data; p != NULL && *p != '\0';) {
-        size_t len = strcspn(p, "$");
-        ct_buf_add(out, p, len);
-        p += len;
-        if (*p == '$') {
-            ct_buf_add_str(out, "\\u0024");
-            p++;
-        }
-    }
-    if (plain.failed || out->failed || out->len == 0) {
+    ct_config_write(&c->config, out);
+    if (out->failed || out->len == 0) {
         return ct_err_set(err, CT_ENOMEM, "out of memory for " CT_CONFIG_VARIABLE);
     }
     return 0;

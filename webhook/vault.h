@@ -6,15 +6,15 @@
 
 #include "pod.h"
 
-// Fills c->config but for the score and the container. Denies addresses that the operator did not
+// Fills c->config but for the score. Denies addresses that the operator did not
 // name (an address of the author's own choice would be handed the pod's token), and what needs the
 // operator's permission.
 CT_CHECKED int ct_vault_configure(struct ct_case *c, struct ct_err *err);
 
-// The text of CLOUDTASER_CONFIG for one container. No '$' stands in it, so that kubelet's expansion
-// of $(NAME) finds nothing in what the author wrote into annotations. -CT_EDENIED when it is too long.
-CT_CHECKED int ct_vault_write_config(struct ct_case *c, const struct ct_container *container,
-                                     struct ct_buf *out, struct ct_err *err);
+// The text of CLOUDTASER_CONFIG, the same for each container of the pod. No value that an
+// author may write into it can hold a '$', so that kubelet's expansion of $(NAME) finds nothing.
+CT_CHECKED int ct_vault_write_config(const struct ct_case *c, struct ct_buf *out,
+                                     struct ct_err *err);
 
 // Writes an address in its comparable form: "scheme://host:port", lower case, port always there, no
 // trailing slash. False when it has user information, a path, a query or no host, or is too long.

@@ -33,8 +33,6 @@ class Admission(TestCase):
         self.assertEqual(settings["address"], self.env.vault.url)
         self.assertEqual(settings["role"], "app")
         self.assertEqual(settings["ca-file"], "/cloudtaser-identity/ca.crt")
-        self.assertEqual(settings["namespace-name"], APPS)
-        self.assertEqual(settings["pod"], original["metadata"]["name"])
         self.assertNotIn("affinity", stored["spec"])
 
     def test_env_map_and_env_name(self):

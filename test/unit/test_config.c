@@ -4,6 +4,8 @@
 #include "chaos.h"
 #include "config.h"
 
+#define TEN "0123456789"
+#define HUNDRED TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN
 #define BASE "\"version\":1,\"address\":\"https://v\",\"role\":\"r\",\"token-file\":\"/t\""
 
 static void reads_defaults(void **state)
@@ -46,9 +48,6 @@ static void fill(struct ct_config *c)
     c->timeout_ms = 2;
     c->retry_budget_ms = 0;
     c->json_log = true;
-    (void)snprintf(c->pod, sizeof(c->pod), "p");
-    (void)snprintf(c->pod_namespace, sizeof(c->pod_namespace), "ns");
-    (void)snprintf(c->container, sizeof(c->container), "app");
 }
 
 // Every field, in the fixed order, and back again.
@@ -68,8 +67,7 @@ static void writes_what_it_reads(void **state)
         "\"role\":\"app\",\"namespace\":\"team/a\",\"ca-file\":\"/c \\\"a\\\"\","
         "\"skip-verify\":true,\"token-file\":\"/t\",\"plain-environment\":true,"
         "\"min-score\":70,\"require\":[\"memfd_secret\",\"kprobes_active\"],"
-        "\"connect-timeout-ms\":1,\"timeout-ms\":2,\"retry-budget-ms\":0,\"json-log\":true,"
-        "\"pod\":\"p\",\"namespace-name\":\"ns\",\"container\":\"app\"}");
+        "\"connect-timeout-ms\":1,\"timeout-ms\":2,\"retry-budget-ms\":0,\"json-log\":true}");
     expect_ok(ct_config_parse(out.data, &back, &err), &err);
     assert_string_equal(back.vault_namespace, "team/a");
     assert_int_equal(back.require, c.require);
@@ -137,17 +135,15 @@ static void refuses_documents(void **state)
         {"{" BASE ",\"ca-file\":\"ca.crt\"}", CT_EINVAL, "must be an absolute path"},
         {"{" BASE ",\"ca-file\":\"/a\\n\"}", CT_EINVAL, "must be an absolute path"},
         {"{" BASE ",\"ca-file\":\"\"}", CT_EINVAL, "ca-file is empty"},
-        {"{" BASE ",\"pod\":\"a\\nb\"}", CT_EINVAL, "pod \"a?b\" must be printable"},
-        {"{" BASE ",\"pod\":1}", CT_EINVAL, "pod must be a string"},
-        {"{" BASE ",\"pod\":\"a\\u0000b\"}", CT_EINVAL, "pod must be a string"},
+        {"{" BASE ",\"pod\":\"a\"}", CT_EINVAL, "unknown key \"pod\""},
+        {"{" BASE ",\"namespace\":1}", CT_EINVAL, "namespace must be a string"},
+        {"{" BASE ",\"namespace\":\"a\\u0000b\"}", CT_EINVAL, "namespace must be a string"},
         {"{" BASE ",\"require\":\"mlock\"}", CT_EINVAL, "require must be an array"},
         {"{" BASE ",\"require\":[\"mlock\",\"x\"]}", CT_EINVAL, "\"x\" is no check's name"},
         {"{" BASE ",\"require\":[1]}", CT_EINVAL, "is no check's name"},
         {"{" BASE ",\"role\":\"a b\"}", CT_EINVAL, "role \"a b\""},
-        {"{" BASE
-         ",\"container\":\"0123456789012345678901234567890123456789012345678901234567890123"
-         "\"}",
-         CT_ETOOBIG, "is longer than 63 bytes"},
+        {"{" BASE ",\"auth-path\":\"" HUNDRED HUNDRED "\"}", CT_ETOOBIG,
+         "is longer than 127 bytes"},
         {"{" BASE ",\"address\":\"ftp://x\",\"min-score\":99}", CT_EINVAL,
          "without path, user or query; min-score must be"},
     };
