@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "httpd_conn.h"
 #include "httpd_listen.h"
@@ -22,6 +23,7 @@
 #define UNCOUNTED_BODY (64u * 1024)     // bodies up to here are free of the server-wide bound
 #define MAX_SENTENCE 1023u              // of an error
 #define BODIES_IN_FLIGHT 16             // that bound, in bodies of the largest size
+#define HANDSHAKE_MS 20                 // TCP's, within a cluster
 #define DRAIN_IDLE_MS 1000
 #define DRAIN_MAX_MS 10000
 
@@ -532,14 +534,16 @@ long long ct_httpd_certificate_expiry(const struct ct_httpd *server)
 }
 
 // Whoever the kernel has accepted for us already must not meet a reset: closing a listening socket
-// resets its queue. So the queue is emptied into the daemon first.
+// resets its queue. So the door is shut, and the queue emptied into the daemon.
 static void close_listener(struct ct_httpd *server)
 {
+    const struct timespec handshake = {.tv_nsec = HANDSHAKE_MS * 1000000L};
     CT_AUTO_FD fd = MHD_quiesce_daemon(server->daemon);
     if (fd < 0) {
         return;
     }
-    (void)listen(fd, 0);
+    ct_httpd_listen_shut(fd);
+    (void)nanosleep(&handshake, NULL);
     for (;;) {
         struct sockaddr_storage address;
         socklen_t len = sizeof(address);
@@ -547,11 +551,12 @@ static void close_listener(struct ct_httpd *server)
         if (client < 0 && (errno == EINTR || errno == ECONNABORTED)) {
             continue;
         }
-        // On failure libmicrohttpd closes the descriptor itself.
-        if (client < 0 || MHD_add_connection(server->daemon, client, (struct sockaddr *)&address,
-                                             len) != MHD_YES) {
-            break;
+        if (client < 0) {
+            return;
         }
+        // On failure (no room) libmicrohttpd closes the descriptor itself.
+        ct_httpd_conns_expect(&server->conns, client);
+        (void)MHD_add_connection(server->daemon, client, (struct sockaddr *)&address, len);
     }
 }
 

@@ -7,6 +7,7 @@
 
 #define SLOTS_KEPT 32
 #define SLOT_BYTES_KEPT (64 * 1024)
+#define ARRIVAL_MS 50
 #define GUARD_STACK (256 * 1024)
 
 long long ct_httpd_now_ms(void)
@@ -172,9 +173,30 @@ void ct_httpd_conns_done(struct ct_httpd_conns *conns)
     conns->has_guard = false;
 }
 
+void ct_httpd_conns_expect(struct ct_httpd_conns *conns, int fd)
+{
+    (void)pthread_mutex_lock(&conns->lock);
+    if (conns->n_handed < CT_ARRAY_LEN(conns->handed)) {
+        conns->handed[conns->n_handed++] = fd;
+    }
+    (void)pthread_mutex_unlock(&conns->lock);
+}
+
+// Under the lock. The list is empty but for the moment of a stop.
+static void arrived(struct ct_httpd_conns *conns, int fd)
+{
+    for (unsigned i = 0; i < conns->n_handed; i++) {
+        if (conns->handed[i] == fd) {
+            conns->handed[i] = conns->handed[--conns->n_handed];
+            return;
+        }
+    }
+}
+
 void ct_httpd_conns_add(struct ct_httpd_conns *conns, struct ct_httpd_conn *conn)
 {
     (void)pthread_mutex_lock(&conns->lock);
+    arrived(conns, conn->fd);
     conn->next = conns->first;
     if (conn->next != NULL) {
         conn->next->prev = conn;
@@ -199,9 +221,11 @@ void ct_httpd_conns_remove(struct ct_httpd_conns *conns, struct ct_httpd_conn *c
 
 static bool all_idle(struct ct_httpd_conns *conns, long long since, unsigned idle_ms)
 {
-    bool idle = true;
     long long now = ct_httpd_now_ms();
     (void)pthread_mutex_lock(&conns->lock);
+    // Somebody may be on the way here: out of accept(2) for a moment, or handed over. One that never
+    // arrives, since there was no memory for it, is not waited for longer than for an idle one.
+    bool idle = now - since >= (conns->n_handed > 0 ? idle_ms : ARRIVAL_MS);
     for (struct ct_httpd_conn *conn = conns->first; conn != NULL && idle; conn = conn->next) {
         long long last = atomic_load_explicit(&conn->since, memory_order_relaxed);
         idle = !atomic_load_explicit(&conn->busy, memory_order_relaxed) &&

@@ -43,10 +43,15 @@ struct ct_httpd_conn {
     struct ct_httpd_slot *slot;
 };
 
+#define CT_HTTPD_BACKLOG 1024
+
 struct ct_httpd_conns {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     struct ct_httpd_conn *first;
+    // Accepted, handed to libmicrohttpd, and not added here yet.
+    int handed[CT_HTTPD_BACKLOG];
+    unsigned n_handed;
     unsigned limit_ms; // for one request, from its start to the last byte of its reply
     bool ending;
     bool has_guard;
@@ -65,6 +70,9 @@ void ct_httpd_conns_done(struct ct_httpd_conns *conns);
 void ct_httpd_conns_add(struct ct_httpd_conns *conns, struct ct_httpd_conn *conn);
 // Must come before the descriptor is closed: the guard uses those on the list only.
 void ct_httpd_conns_remove(struct ct_httpd_conns *conns, struct ct_httpd_conn *conn);
+
+// A descriptor that will be added soon, by another thread: ct_httpd_conns_drain() waits for that.
+void ct_httpd_conns_expect(struct ct_httpd_conns *conns, int fd);
 
 // Waits until no connection is left, or every one has been idle for idle_ms; at most max_ms.
 void ct_httpd_conns_drain(struct ct_httpd_conns *conns, unsigned idle_ms, unsigned max_ms);

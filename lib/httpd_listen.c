@@ -2,6 +2,7 @@
 #include "httpd_listen.h"
 
 #include <errno.h>
+#include <linux/filter.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -83,6 +84,22 @@ int ct_httpd_listen(const char *listen_on, int *ret, struct ct_err *err)
         freeaddrinfo(address);
     }
     return status < 0 ? ct_err_errno(err, "cannot listen on %s", listen_on) : 0;
+}
+
+// Drops what has the SYN flag. The packets that such a filter sees begin with the TCP header, whose
+// byte 13 holds the flags (RFC 9293, 3.1; socket(7), SO_ATTACH_FILTER).
+void ct_httpd_listen_shut(int fd)
+{
+    enum { FLAGS = 13, SYN = 2, PASS = 0xffff };
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, FLAGS),
+        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, SYN, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_RET | BPF_K, PASS),
+    };
+    const struct sock_fprog program = {.len = CT_ARRAY_LEN(code), .filter = code};
+    // Without it, only the last moment before the close is less polite.
+    (void)setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
 }
 
 unsigned ct_httpd_listen_port(int fd)

@@ -14,4 +14,8 @@ CT_CHECKED int ct_httpd_listen(const char *listen_on, int *ret, struct ct_err *e
 // The port of a listening socket; 0 when it has none.
 unsigned ct_httpd_listen_port(int fd);
 
+// Begins no connection any more, while those that have begun still get to the queue, to be accepted
+// before the descriptor is closed. A peer that tries meanwhile asks again, and is refused then.
+void ct_httpd_listen_shut(int fd);
+
 #endif
