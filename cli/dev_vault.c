@@ -172,7 +172,7 @@ static void write_secret(struct call *call)
         return;
     }
     (void)ct_dev_store_get(call->store, call->rest, 0, &latest);
-    json_t *cas = ct_json_at(doc, "options", "cas", NULL);
+    json_t *cas = json_object_get(json_object_get(doc, "options"), "cas");
     if (json_is_integer(cas) && json_integer_value(cas) != (json_int_t)latest) {
         fail(call, 400, "check-and-set parameter did not match the current version");
         return;
