@@ -24,6 +24,7 @@ struct launch {
     const struct ct_launch_spec *spec;
     struct ct_facts *facts;
     char path[PATH_MAX];
+    char exe[PATH_MAX]; // what really runs: a script's interpreter, a link's target
     struct ct_image image;
     struct ct_delivery delivery;
     struct ct_spawn spawn;
@@ -95,39 +96,30 @@ static int fork_app(struct launch *l, bool traced, struct ct_err *err)
 
 // ---- the app at its exec stop
 
-// The executable that really runs: a script's interpreter is what was not looked at before.
-static int check_executable(const struct launch *l, struct ct_err *err)
+// A script's interpreter is what was not looked at before.
+static int check_executable(struct launch *l, struct ct_err *err)
 {
     char link[40];
-    char name[PATH_MAX];
     (void)snprintf(link, sizeof(link), "/proc/%d/exe", (int)l->spawn.pid);
-    ssize_t n = readlink(link, name, sizeof(name) - 1);
+    ssize_t n = readlink(link, l->exe, sizeof(l->exe) - 1);
     if (n < 0) {
         // Without /proc only a script is left unseen: it was the program itself that was checked.
+        memcpy(l->exe, l->path, sizeof(l->exe));
         return 0;
     }
-    name[n] = '\0';
-    return ct_program_check(link, name, err);
+    l->exe[n] = '\0';
+    return ct_program_check(link, l->exe, err);
 }
 
 static const char *find_launcher(const struct launch *l)
 {
-    char link[40];
-    char exe[PATH_MAX];
     char text[LAUNCHER_ARGS][CT_STACK_STRING_MAX];
     const char *argv[LAUNCHER_ARGS];
-    (void)snprintf(link, sizeof(link), "/proc/%d/exe", (int)l->spawn.pid);
-    ssize_t n = readlink(link, exe, sizeof(exe) - 1);
-    if (n > 0) {
-        exe[n] = '\0';
-    } else {
-        (void)snprintf(exe, sizeof(exe), "%s", l->path);
-    }
     size_t argc = ct_stack_argv(l->spawn.pid, &l->stack, text, LAUNCHER_ARGS);
     for (size_t i = 0; i < argc; i++) {
         argv[i] = text[i];
     }
-    return ct_launcher_name(exe, argv, argc);
+    return ct_launcher_name(l->exe, argv, argc);
 }
 
 static int open_proc(pid_t pid, const char *file)
@@ -241,6 +233,7 @@ static int launch_plain(struct launch *l, int refused, struct ct_launched *ret, 
     ct_app_proof_none(l->facts, "ptrace: %s, its secrets are in its environment",
                       ct_err_name(refused));
     ret->pid = l->spawn.pid;
+    ret->name = l->spec->argv[0];
     ret->go_fd = ct_steal_fd(&l->spawn.go_fd);
     ret->report_fd = ct_steal_fd(&l->spawn.report_fd);
     return 0;
@@ -267,7 +260,7 @@ int ct_launch_prepare(const struct ct_launch_spec *spec, struct ct_facts *facts,
         status = ct_err_set(err, CT_EDENIED,
                             "%s was not started: this container may not use ptrace (%s), through "
                             "which secrets are delivered; allow it (seccomp, "
-                            "kernel.yama.ptrace_scope below 3) or permit plain-environment",
+                            "kernel.yama.ptrace_scope 0 or 1) or permit plain-environment",
                             l.path, ct_err_name(refused));
     }
     if (status != 0) {
@@ -280,7 +273,8 @@ int ct_launch_prepare(const struct ct_launch_spec *spec, struct ct_facts *facts,
 int ct_launch_release(struct ct_launched *app, struct ct_err *err)
 {
     if (app->traced) {
-        if (ptrace(PTRACE_DETACH, app->pid, NULL, NULL) != 0) {
+        // One that was killed meanwhile needs no release; how it ended is for the supervisor to tell.
+        if (ptrace(PTRACE_DETACH, app->pid, NULL, NULL) != 0 && errno != ESRCH) {
             return ct_err_errno(err, "the app cannot be released (PTRACE_DETACH)");
         }
         app->traced = false;
@@ -290,7 +284,7 @@ int ct_launch_release(struct ct_launched *app, struct ct_err *err)
     int status = ct_spawn_go(app->pid, app->go_fd, app->report_fd, &report, err);
     if (status != 0 && report.errno_value != 0) {
         app->pid = -1; // reaped
-        status = ct_program_exec_error("the app", report.errno_value, err);
+        status = ct_program_exec_error(app->name, report.errno_value, err);
     }
     ct_close_fd(&app->go_fd);
     ct_close_fd(&app->report_fd);

@@ -31,6 +31,7 @@ struct ct_launched {
     int maps_fd;   // /proc/APP/maps, likewise
     int go_fd;     // not traced: waits before its exec for a byte here; else -1
     int report_fd; // not traced: an exec that failed is told here; else -1
+    const char *name; // not traced: the spec's argv[0], borrowed
 };
 
 // Starts the app up to its exec stop, delivers the secrets, attacks it and records the app's facts.

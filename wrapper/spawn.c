@@ -77,6 +77,8 @@ int ct_spawn_fork(struct ct_spawn *s, struct ct_err *err)
     if (s->pid < 0) {
         ct_close_fd(&s->report_fd);
         ct_close_fd(&s->go_fd);
+        s->report_fd = -1;
+        s->go_fd = -1;
         errno = failed;
         return ct_err_errno(err, "cannot fork the app's process");
     }
