@@ -13,6 +13,8 @@
 #include "smaps.h"
 #include "verdict.h"
 
+#define PAGE 4096u // the smallest there is
+
 void ct_app_proof_none(struct ct_facts *facts, const char *fmt, ...)
 {
     static const enum ct_check memory[] = {CT_CHECK_MEMFD_SECRET, CT_CHECK_MLOCK,
@@ -25,6 +27,16 @@ void ct_app_proof_none(struct ct_facts *facts, const char *fmt, ...)
     for (size_t i = 0; i < CT_ARRAY_LEN(memory); i++) {
         ct_fact_failed(facts, memory[i], CT_HOLDER_APP, "%s", n < 0 ? "" : reason);
     }
+}
+
+// Every page that holds a secret: what was read of any of them.
+static unsigned attack_secrets(const struct ct_inject *in, const struct ct_delivery *d, int mem_fd)
+{
+    unsigned done = 0;
+    for (size_t at = 0; at < d->area.size; at += PAGE) {
+        done |= ct_attack_page(in->pid, mem_fd, d->app_base + at, true);
+    }
+    return done;
 }
 
 static void prove_secret(struct ct_facts *facts, const struct ct_inject *in,
@@ -46,7 +58,7 @@ static void prove_secret(struct ct_facts *facts, const struct ct_inject *in,
         return;
     }
     ct_verdict_pages(facts, CT_HOLDER_APP, ct_attack_page(in->pid, mem_fd, in->stack, true),
-                     ct_attack_page(in->pid, mem_fd, d->app_base, true));
+                     attack_secrets(in, d, mem_fd));
 }
 
 // Finds the mappings that hold two addresses.

@@ -7,7 +7,7 @@
 #include "delivery.h"
 #include "score.h"
 
-// After delivery, while the app is still dumpable: attacks its secret page by every means, with its
+// After delivery, while the app is still dumpable: attacks each of its secret pages by every means, with its
 // stack as the control, and looks at the flags of both. `mem_fd` is its /proc/PID/mem, or -1.
 void ct_app_proof_memory(struct ct_facts *facts, const struct ct_inject *in,
                          const struct ct_delivery *d, int mem_fd);

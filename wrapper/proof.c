@@ -20,7 +20,9 @@
 
 static const enum ct_holder self = CT_HOLDER_WRAPPER;
 
-static void prove_secret(struct ct_facts *facts, const struct ct_secmem_area *area)
+// Attacks the page at `secret_at`, which lies in the arena.
+static void prove_secret(struct ct_facts *facts, const struct ct_secmem_area *area,
+                         uintptr_t secret_at)
 {
     if (area->kind != CT_SECMEM_SECRET) {
         ct_fact_failed(facts, CT_CHECK_MEMFD_SECRET, self, "%s", area->secret_reason);
@@ -28,7 +30,6 @@ static void prove_secret(struct ct_facts *facts, const struct ct_secmem_area *ar
     }
     volatile long ordinary = 1;
     uintptr_t control_at = (uintptr_t)&ordinary;
-    uintptr_t secret_at = (uintptr_t)area->base;
     // Refused to a process that is not dumpable and has no capabilities: then the others must do.
     CT_AUTO_FD mem = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
     unsigned control = ct_attack_page(getpid(), mem, control_at, false);
@@ -76,7 +77,7 @@ void ct_proof_wrapper(struct ct_facts *facts)
             ct_fact_failed(facts, memory[i], self, "%s", ct_arena_error()->msg);
         }
     } else {
-        prove_secret(facts, area);
+        prove_secret(facts, area, (uintptr_t)area->base);
         prove_flags(facts, area);
     }
     prove_dumpable(facts);
@@ -193,6 +194,7 @@ void ct_proof_token(struct ct_facts *facts, const char *token, size_t len)
                        TOKEN_MIN);
         return;
     }
+    prove_secret(facts, area, (uintptr_t)token); // the very page that holds it
     plant(&needle);
     bool control = find_planted(area, &needle);
     wipe_planted();

@@ -13,7 +13,8 @@
 void ct_proof_wrapper(struct ct_facts *facts);
 
 // Looks for `token` in everything readable outside of the arena, after a planted copy was found there
-// and wiped; records token_protected for CT_HOLDER_WRAPPER.
+// and wiped; records token_protected for CT_HOLDER_WRAPPER. Attacks the token's own page too: if that
+// succeeds, memfd_secret is lost.
 void ct_proof_token(struct ct_facts *facts, const char *token, size_t len);
 
 #endif
