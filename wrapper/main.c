@@ -41,9 +41,14 @@ static const char usage[] =
     "  102 secret missing or denied               125 anything else\n"
     "  126 program cannot be executed             127 program not found\n";
 
+// Variables lead libraries astray: proxies, other CAs, SSLKEYLOGFILE, which has the keys of the
+// connection to Vault written to a file. While the wrapper works for itself it has none.
+static char *no_environment[] = {NULL};
+
 // Everything that lives from start to end.
 struct wrapper {
-    char **argv; // the app's
+    char **argv;        // the app's
+    char **environment; // likewise, with references
     struct ct_config config;
     sigset_t app_mask;
     struct rlimit core; // as it was before, for the app
@@ -181,7 +186,7 @@ static int read_secret(void *cls, const char *path, unsigned version, json_t **r
 static int read_settings(struct wrapper *w, struct ct_err *err)
 {
     const char *text = NULL;
-    for (char **e = environ; *e != NULL && text == NULL; e++) {
+    for (char **e = w->environment; *e != NULL && text == NULL; e++) {
         if (strncmp(*e, CT_CONFIG_VARIABLE "=", sizeof(CT_CONFIG_VARIABLE)) == 0) {
             text = *e + sizeof(CT_CONFIG_VARIABLE);
         }
@@ -268,7 +273,7 @@ static int launch(struct wrapper *w, struct ct_err *err)
 {
     const struct ct_launch_spec spec = {
         .argv = w->argv,
-        .environment = environ,
+        .environment = w->environment,
         .secrets = &w->secrets,
         .plain_environment = w->config.plain_environment,
         .signal_mask = &w->app_mask,
@@ -290,9 +295,10 @@ static int launch(struct wrapper *w, struct ct_err *err)
         ct_launch_abandon(&w->app);
         return CT_EXIT_OTHER;
     }
-    if (ct_launch_release(&w->app, err) < 0) {
+    rc = ct_launch_release(&w->app, err);
+    if (rc < 0) {
         ct_launch_abandon(&w->app);
-        return CT_EXIT_OTHER;
+        return launch_failure(rc);
     }
     return 0;
 }
@@ -309,7 +315,7 @@ static int start(struct wrapper *w, struct ct_err *err)
         return code;
     }
     CT_AUTO(ct_plan) *plan = NULL;
-    int rc = ct_plan_make((const char *const *)environ, &plan, err);
+    int rc = ct_plan_make((const char *const *)w->environment, &plan, err);
     if (rc < 0) {
         return rc == -CT_ENOMEM ? CT_EXIT_OTHER : CT_EXIT_CONFIGURATION;
     }
@@ -321,10 +327,19 @@ static int start(struct wrapper *w, struct ct_err *err)
     return code != 0 ? code : launch(w, err);
 }
 
+// Nobody needs them once the app has its own.
+static void forget_secrets(struct wrapper *w)
+{
+    ct_secrets_done(&w->secrets);
+    ct_vault_free(w->vault);
+    w->vault = NULL;
+}
+
 // The app runs and must be looked after: a reader that does not empty the pipe behind stderr may
 // not hold the wrapper up, so the line is written only when there is room for it.
-static int run(const struct wrapper *w)
+static int run(struct wrapper *w)
 {
+    forget_secrets(w);
     struct pollfd room = {.fd = STDERR_FILENO, .events = POLLOUT};
     if (poll(&room, 1, 0) == 1 && (room.revents & POLLOUT) != 0) {
         ct_log(CT_LOG_INFO, "started %s (pid %d)", w->argv[0], (int)w->app.pid);
@@ -367,9 +382,10 @@ int main(int argc, char **argv)
     }
     static struct wrapper w;
     w.argv = argv + 2;
+    w.environment = environ;
+    environ = no_environment;
     code = start(&w, &err);
     code = code != 0 ? fail(code, err.msg) : run(&w);
-    ct_secrets_done(&w.secrets);
-    ct_vault_free(w.vault);
+    forget_secrets(&w);
     return code;
 }

@@ -410,7 +410,7 @@ static int post_login(struct ct_vault *v, struct ct_err *err)
                                .body_len = body.len,
                                .login = true,
                                .refused_exit = CT_EXIT_LOGIN};
-    struct ct_http_answer answer;
+    struct ct_http_answer answer = {0}; // the request may fail before it is touched
     rc = exchange(v, &rq, &answer, err);
     if (rc < 0) {
         return rc;
@@ -458,7 +458,7 @@ int ct_vault_read(struct ct_vault *v, const char *path, unsigned version, json_t
         return rc;
     }
     const struct request rq = {.url = url, .what = what, .refused_exit = CT_EXIT_SECRET};
-    struct ct_http_answer answer;
+    struct ct_http_answer answer = {0}; // the request may fail before it is touched
     rc = exchange(v, &rq, &answer, err);
     if (rc < 0) {
         return rc;
