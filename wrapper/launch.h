@@ -26,11 +26,11 @@ struct ct_launch_spec {
 
 struct ct_launched {
     pid_t pid;
-    bool traced;   // stopped at its exec, waiting for ct_launch_release()
-    int mem_fd;    // /proc/APP/mem, opened while it was dumpable; -1 when not to be had
-    int maps_fd;   // /proc/APP/maps, likewise
-    int go_fd;     // not traced: waits before its exec for a byte here; else -1
-    int report_fd; // not traced: an exec that failed is told here; else -1
+    bool traced;      // stopped at its exec, waiting for ct_launch_release()
+    int mem_fd;       // /proc/APP/mem, opened while it was dumpable; -1 when not to be had
+    int maps_fd;      // /proc/APP/maps, likewise
+    int go_fd;        // not traced: waits before its exec for a byte here; else -1
+    int report_fd;    // not traced: an exec that failed is told here; else -1
     const char *name; // not traced: the spec's argv[0], borrowed
 };
 
