@@ -86,6 +86,7 @@ static int fork_app(struct launch *l, bool traced, struct ct_err *err)
         .argv = l->image.argv,
         .envp = l->image.envp,
         .signal_mask = l->spec->signal_mask,
+        .ignore_child = l->spec->ignore_child,
         .inherit_fd = l->delivery.area.fd,
         .traced = traced,
         .go_fd = -1,

@@ -22,6 +22,7 @@ struct ct_launch_spec {
     const struct ct_secrets *secrets;
     bool plain_environment;      // permitted to deliver in the clear where injection cannot
     const sigset_t *signal_mask; // the mask the app is started with
+    bool ignore_child;           // the app is started with SIGCHLD ignored
 };
 
 struct ct_launched {

@@ -51,6 +51,7 @@ struct wrapper {
     char **environment; // likewise, with references
     struct ct_config config;
     sigset_t app_mask;
+    bool child_ignored; // SIGCHLD was, when this was started
     struct rlimit core; // as it was before, for the app
     struct ct_facts facts;
     struct ct_score score;
@@ -148,6 +149,12 @@ static void tell_retry(void *cls, const struct ct_err *why, unsigned delay_ms)
     ct_log(CT_LOG_WARN, "%s; trying again in %u ms", why->msg, delay_ms);
 }
 
+static bool is_ignored(int signal)
+{
+    struct sigaction action;
+    return sigaction(signal, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
 // A signal that asks to end waits, blocked, for the app to be started. While Vault cannot be reached
 // that may be long, and there is nothing yet that deserves to be kept running. 0 for none.
 static int ending_signal(void)
@@ -158,9 +165,7 @@ static int ending_signal(void)
         return 0;
     }
     for (size_t i = 0; i < CT_ARRAY_LEN(ending); i++) {
-        struct sigaction action;
-        if (sigismember(&pending, ending[i]) == 1 &&
-            !(sigaction(ending[i], NULL, &action) == 0 && action.sa_handler == SIG_IGN)) {
+        if (sigismember(&pending, ending[i]) == 1 && !is_ignored(ending[i])) {
             return ending[i];
         }
     }
@@ -277,6 +282,7 @@ static int launch(struct wrapper *w, struct ct_err *err)
         .secrets = &w->secrets,
         .plain_environment = w->config.plain_environment,
         .signal_mask = &w->app_mask,
+        .ignore_child = w->child_ignored,
     };
     ct_supervise_fork_follows();
     int rc = ct_launch_prepare(&spec, &w->facts, &w->app, err);
@@ -306,6 +312,7 @@ static int launch(struct wrapper *w, struct ct_err *err)
 // Everything up to the app's first instruction.
 static int start(struct wrapper *w, struct ct_err *err)
 {
+    w->child_ignored = is_ignored(SIGCHLD);
     if (take_library_memory(err) < 0 || harden(w, err) < 0 ||
         ct_supervise_prepare(&w->app_mask, err) < 0) {
         return CT_EXIT_OTHER;

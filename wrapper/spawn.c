@@ -30,6 +30,10 @@ _Noreturn static void give_up(int report_fd, enum ct_spawn_stage stage)
 // In the child: the stack and raw system calls only.
 _Noreturn static void run_child(const struct ct_spawn *s, int go_fd, int report_fd)
 {
+    const struct sigaction ignore = {.sa_handler = SIG_IGN};
+    if (s->ignore_child) {
+        (void)sigaction(SIGCHLD, &ignore, NULL);
+    }
     if (s->traced) {
         if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0) {
             give_up(report_fd, CT_SPAWN_TRACE);

@@ -24,6 +24,7 @@ struct ct_spawn {
     char *const *argv;
     char *const *envp;
     const sigset_t *signal_mask; // what the app is started with
+    bool ignore_child;           // SIGCHLD, likewise
     int inherit_fd;              // passed on over exec, when traced; -1 for none
     bool traced;                 // else: waits before its exec for a byte from go_fd
     // Made.

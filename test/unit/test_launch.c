@@ -76,6 +76,12 @@ static int duty_mask(void)
     return APP_OK;
 }
 
+static int duty_child(void)
+{
+    struct sigaction action;
+    return sigaction(SIGCHLD, NULL, &action) == 0 && action.sa_handler == SIG_IGN ? APP_OK : 1;
+}
+
 static int duty_memlock(void)
 {
     struct rlimit limit;
@@ -94,7 +100,7 @@ static int be_app(const char *duty)
         int (*run)(void);
     } duties[] = {
         {"getenv", duty_getenv},   {"wait", duty_wait}, {"mask", duty_mask},
-        {"memlock", duty_memlock}, {"exit", duty_exit},
+        {"memlock", duty_memlock}, {"exit", duty_exit}, {"child", duty_child},
     };
     for (size_t i = 0; i < CT_ARRAY_LEN(duties); i++) {
         if (strcmp(duties[i].name, duty) == 0) {
@@ -115,6 +121,7 @@ struct fixture {
     char sum[16];
     const char *environment[8];
     bool plain;
+    bool ignore_child;
 };
 
 static int setup(void **state)
@@ -168,6 +175,7 @@ static int prepare(struct fixture *f, const char *const *argv)
         .secrets = &f->secrets,
         .plain_environment = f->plain,
         .signal_mask = &f->mask,
+        .ignore_child = f->ignore_child,
     };
     return ct_launch_prepare(&spec, &f->facts, &f->app, &f->err);
 }
@@ -355,6 +363,16 @@ static void test_the_app_has_its_mask(void **state)
     struct fixture *f = *state;
     sigaddset(&f->mask, SIGUSR2);
     expect_ok(prepare_duty(f, "mask"), &f->err);
+    assert_int_equal(WEXITSTATUS(release_and_wait(f)), APP_OK);
+}
+
+static void test_the_app_ignores_what_it_must(void **state)
+{
+    struct fixture *f = *state;
+    expect_ok(prepare_duty(f, "child"), &f->err);
+    assert_int_equal(WEXITSTATUS(release_and_wait(f)), 1);
+    f->ignore_child = true;
+    expect_ok(prepare_duty(f, "child"), &f->err);
     assert_int_equal(WEXITSTATUS(release_and_wait(f)), APP_OK);
 }
 
@@ -559,6 +577,7 @@ int main(int argc, char **argv)
         TEST(test_signals_are_not_lost),
         TEST(test_a_stop_is_not_lost),
         TEST(test_the_app_has_its_mask),
+        TEST(test_the_app_ignores_what_it_must),
         TEST(test_memlock_is_the_apps_own),
         TEST(test_programs_that_cannot_be_started),
         TEST(test_names_that_are_not_found),
