@@ -22,6 +22,9 @@ const char ct_shape_identity_mount[] =
     "{\"allowPrivilegeEscalation\":false,\"capabilities\":{\"drop\":[\"ALL\"]},"                   \
     "\"readOnlyRootFilesystem\":true,\"runAsNonRoot\":true,\"runAsUser\":65532,"                   \
     "\"seccompProfile\":{\"type\":\"RuntimeDefault\"}}"
+// As the API server's admission plugin ServiceAccount writes them.
+#define ACCOUNT_VOLUME "kube-api-access-"
+#define ACCOUNT_PATH "/var/run/secrets/kubernetes.io/serviceaccount"
 
 static void add_string(struct ct_buf *out, const char *text)
 {
@@ -117,43 +120,91 @@ static bool resources_match(const struct ct_webhook_settings *s, const json_t *h
     return json_object_get(have, "claims") == NULL;
 }
 
-// Ours once, and beside it only what admission plugins mount everywhere: service-account tokens.
-static bool mounts_match(const json_t *have)
+// The object of a list that has this name, NULL when none has.
+static const json_t *named(const json_t *list, const char *name)
 {
-    static const char tokens[] = "/var/run/secrets/";
+    size_t i;
+    json_t *each;
+    json_array_foreach(list, i, each)
+    {
+        const char *have = ct_json_str(each, "name");
+        if (have != NULL && strcmp(have, name) == 0) {
+            return each;
+        }
+    }
+    return NULL;
+}
+
+// The sources of the volume that the API server makes for a service account. OpenShift adds the last.
+static bool is_account_source(const json_t *source)
+{
+    static const struct {
+        const char *kind, *key, *text;
+    } kinds[] = {
+        {"serviceAccountToken", "path", "token"},
+        {"configMap", "name", "kube-root-ca.crt"},
+        {"configMap", "name", "openshift-service-ca.crt"},
+    };
+    if (json_object_size(source) != 1) {
+        return false;
+    }
+    for (size_t i = 0; i < CT_ARRAY_LEN(kinds); i++) {
+        const json_t *inner = json_object_get(source, kinds[i].kind);
+        if (same_text(json_object_get(inner, kinds[i].key), kinds[i].text)) {
+            return true;
+        }
+    }
+    return json_is_object(json_object_get(source, "downwardAPI"));
+}
+
+static bool is_account_volume(const json_t *volume)
+{
+    const json_t *projected = json_object_get(volume, "projected");
+    const json_t *sources = json_object_get(projected, "sources");
+    size_t i;
+    json_t *source;
+    json_array_foreach(sources, i, source)
+    {
+        if (!is_account_source(source)) {
+            return false;
+        }
+    }
+    return json_object_size(volume) == 2 && json_array_size(sources) > 0;
+}
+
+// The API server's own mount of the service account, to the letter.
+static bool is_account_mount(const json_t *mount, const json_t *volumes)
+{
+    const char *name = ct_json_str(mount, "name");
+    return json_object_size(mount) == 3 && name != NULL &&
+           strncmp(name, ACCOUNT_VOLUME, strlen(ACCOUNT_VOLUME)) == 0 &&
+           same_text(json_object_get(mount, "mountPath"), ACCOUNT_PATH) &&
+           json_is_true(json_object_get(mount, "readOnly")) &&
+           is_account_volume(named(volumes, name));
+}
+
+// Ours once, and beside it at most the service account's.
+static bool mounts_match(const json_t *volumes, const json_t *have)
+{
     size_t ours = 0;
+    size_t accounts = 0;
     size_t i;
     json_t *mount;
     json_array_foreach(have, i, mount)
     {
-        const char *path = ct_json_str(mount, "mountPath");
-        const char *name = ct_json_str(mount, "name");
         if (same(mount, INJECTOR_MOUNT)) {
             ours++;
-        } else if (path == NULL || name == NULL || strncmp(path, tokens, strlen(tokens)) != 0 ||
-                   strstr(path, "..") != NULL || ct_shape_volume_reserved(name)) {
+        } else if (is_account_mount(mount, volumes)) {
+            accounts++;
+        } else {
             return false;
         }
     }
-    return ours == 1;
+    return ours == 1 && accounts <= 1;
 }
 
-// The injector is static and reads none, but ours are ours.
-static bool variables_match(const json_t *have)
-{
-    size_t i;
-    json_t *variable;
-    json_array_foreach(have, i, variable)
-    {
-        const char *name = ct_json_str(variable, "name");
-        if (name == NULL || strncmp(name, "CLOUDTASER_", strlen("CLOUDTASER_")) == 0) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool field_matches(const struct ct_webhook_settings *s, const char *key, const json_t *value)
+static bool field_matches(const struct ct_webhook_settings *s, const json_t *volumes,
+                          const char *key, const json_t *value)
 {
     static const struct {
         const char *key;
@@ -177,14 +228,11 @@ static bool field_matches(const struct ct_webhook_settings *s, const char *key, 
     if (strcmp(key, "resources") == 0) {
         return resources_match(s, value);
     }
-    if (strcmp(key, "volumeMounts") == 0) {
-        return mounts_match(value);
-    }
-    return strcmp(key, "env") == 0 && variables_match(value);
+    return strcmp(key, "volumeMounts") == 0 && mounts_match(volumes, value);
 }
 
-int ct_shape_is_injector(const struct ct_webhook_settings *s, const json_t *have,
-                         const char **ret_field)
+int ct_shape_is_injector(const struct ct_webhook_settings *s, const json_t *volumes,
+                         const json_t *have, const char **ret_field)
 {
     static const char *const needed[] = {"name",      "image",           "command",
                                          "resources", "securityContext", "volumeMounts"};
@@ -198,7 +246,7 @@ int ct_shape_is_injector(const struct ct_webhook_settings *s, const json_t *have
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)have, key, value)
     {
-        if (!field_matches(s, key, value)) {
+        if (!field_matches(s, volumes, key, value)) {
             *ret_field = key;
             return 0;
         }

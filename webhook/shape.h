@@ -38,9 +38,11 @@ CT_CHECKED int ct_shape_same(const json_t *have, const char *text, struct ct_err
 
 // Is this init container ours, as written by ct_shape_write_injector(), with nothing added but what
 // the API server and its admission plugins add (defaults, the service account's mount, resources of
-// other names, variables)? 1 yes; 0 no, and *ret_field names the first field that differs.
-int ct_shape_is_injector(const struct ct_webhook_settings *s, const json_t *have,
-                         const char **ret_field);
+// other names)? Any other mount could bring another program to where ours is, if need be through a
+// symlink in another mount. `volumes` are the pod's. 1 yes; 0 no, and *ret_field names the first field
+// that differs.
+int ct_shape_is_injector(const struct ct_webhook_settings *s, const json_t *volumes,
+                         const json_t *have, const char **ret_field);
 
 // Does a path, once cleaned as path.Clean() of Go does it, lie at or below a folder of ours?
 // Relative paths count from the root, as kubelet takes them.

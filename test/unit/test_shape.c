@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "expect.h"
 
+#include "json.h"
 #include "shape.h"
 
 static void cleans_paths(void **state)
@@ -78,9 +79,37 @@ static void recognises_what_it_writes(void **state)
     struct ct_webhook_settings s = settings();
     json_t *made = injector(&s);
     const char *field = "";
-    assert_int_equal(ct_shape_is_injector(&s, made, &field), 1);
+    assert_int_equal(ct_shape_is_injector(&s, NULL, made, &field), 1);
     json_decref(made);
 }
+
+#define SA "/var/run/secrets/kubernetes.io/serviceaccount"
+#define MOUNTS(more) "[{\"name\":\"cloudtaser\",\"mountPath\":\"/cloudtaser\"}," more "]"
+#define ACCOUNT(name) "{\"name\":\"" name "\",\"mountPath\":\"" SA "\",\"readOnly\":true}"
+#define PROJECTED(name, sources)                                                                   \
+    "{\"name\":\"" name "\",\"projected\":{\"defaultMode\":420,\"sources\":[" sources "]}}"
+#define TOKEN "{\"serviceAccountToken\":{\"expirationSeconds\":3607,\"path\":\"token\"}}"
+
+static const char
+    pod_volumes[] = "[" PROJECTED("kube-api-access-a", TOKEN
+                                  ",{\"configMap\":{\"name\":\"kube-root-ca.crt\",\"items\":[{"
+                                  "\"key\":\"ca.crt\","
+                                  "\"path\":\"ca.crt\"}]}},{\"downwardAPI\":{\"items\":[{\"path\":"
+                                  "\"namespace\",\"fieldRef\":"
+                                  "{\"apiVersion\":\"v1\",\"fieldPath\":\"metadata.namespace\"}}]}"
+                                  "}") "," PROJECTED("kube-api-access-b",
+                                                     TOKEN) ","
+                                                            "{\"name\":\"kube-api-access-dir\","
+                                                            "\"emptyDir\":{}},"
+                                                            "{\"name\":\"mine\",\"emptyDir\":{}}"
+                                                            "," PROJECTED(
+                                                                "kube-api-access-empty",
+                                                                "") "," PROJECTED("kube-api-access-"
+                                                                                  "map",
+                                                                                  TOKEN
+                                                                                  ",{\"configMap\":"
+                                                                                  "{\"name\":"
+                                                                                  "\"mine\"}}") "]";
 
 static void names_the_field_that_differs(void **state)
 {
@@ -94,8 +123,7 @@ static void names_the_field_that_differs(void **state)
         {"command", "[\"/cloudtaser-injector\"]", "command"},
         {"command", NULL, "command"},
         {"args", "[]", "args"},
-        {"env", "[{\"name\":\"AWS_REGION\",\"value\":\"x\"}]", NULL},
-        {"env", "[{\"name\":\"CLOUDTASER_X\",\"value\":\"x\"}]", "env"},
+        {"env", "[{\"name\":\"AWS_REGION\",\"value\":\"x\"}]", "env"},
         {"envFrom", "[]", "envFrom"},
         {"restartPolicy", "\"Always\"", "restartPolicy"},
         {"lifecycle", "{}", "lifecycle"},
@@ -106,17 +134,33 @@ static void names_the_field_that_differs(void **state)
         {"terminationMessagePath", "\"/dev/termination-log\"", NULL},
         {"terminationMessagePath", "\"/cloudtaser/wrapper\"", "terminationMessagePath"},
         {"volumeMounts", "[]", "volumeMounts"},
+        {"volumeMounts", MOUNTS(ACCOUNT("kube-api-access-a")), NULL},
+        {"volumeMounts", MOUNTS(ACCOUNT("kube-api-access-b")), NULL},
+        {"volumeMounts", MOUNTS(ACCOUNT("kube-api-access-a") "," ACCOUNT("kube-api-access-b")),
+         "volumeMounts"},
+        {"volumeMounts", MOUNTS(ACCOUNT("kube-api-access-dir")), "volumeMounts"},
+        {"volumeMounts", MOUNTS(ACCOUNT("kube-api-access-map")), "volumeMounts"},
+        {"volumeMounts", MOUNTS(ACCOUNT("kube-api-access-none")), "volumeMounts"},
+        {"volumeMounts", MOUNTS(ACCOUNT("kube-api-access-empty")), "volumeMounts"},
+        {"volumeMounts", MOUNTS(ACCOUNT("mine")), "volumeMounts"},
         {"volumeMounts",
-         "[{\"name\":\"cloudtaser\",\"mountPath\":\"/cloudtaser\"},"
-         "{\"name\":\"t\",\"mountPath\":\"/var/run/secrets/x\"}]",
-         NULL},
-        {"volumeMounts",
-         "[{\"name\":\"cloudtaser\",\"mountPath\":\"/cloudtaser\"},"
-         "{\"name\":\"t\",\"mountPath\":\"/var/run/secrets/../../../x\"}]",
+         MOUNTS("{\"name\":\"kube-api-access-a\",\"mountPath\":\"" SA "/x\",\"readOnly\":true}"),
+         "volumeMounts"},
+        {"volumeMounts", MOUNTS("{\"name\":\"kube-api-access-a\",\"mountPath\":\"" SA "\"}"),
          "volumeMounts"},
         {"volumeMounts",
-         "[{\"name\":\"cloudtaser\",\"mountPath\":\"/cloudtaser\"},"
-         "{\"name\":\"mine\",\"mountPath\":\"/cloudtaser-wrapper\"}]",
+         MOUNTS("{\"name\":\"kube-api-access-a\",\"mountPath\":\"" SA "\",\"readOnly\":true,"
+                "\"subPathExpr\":\"$(X)\"}"),
+         "volumeMounts"},
+        {"volumeMounts",
+         MOUNTS("{\"name\":\"mine\",\"mountPath\":\"/var/run/secrets/a\",\"readOnly\":true},"
+                "{\"name\":\"mine\",\"mountPath\":\"/var/run/secrets/a/b\"}"),
+         "volumeMounts"},
+        {"volumeMounts", MOUNTS("{\"name\":\"mine\",\"mountPath\":\"/cloudtaser-wrapper\"}"),
+         "volumeMounts"},
+        {"volumeMounts",
+         "[{\"name\":\"cloudtaser\",\"mountPath\":\"/cloudtaser\","
+         "\"mountPropagation\":\"Bidirectional\"}]",
          "volumeMounts"},
         {"resources",
          "{\"limits\":{\"cpu\":\"100m\",\"memory\":\"32Mi\"},"
@@ -128,6 +172,8 @@ static void names_the_field_that_differs(void **state)
          "resources"},
     };
     struct ct_webhook_settings s = settings();
+    CT_AUTO_JSON volumes = json_loads(pod_volumes, 0, NULL);
+    assert_non_null(volumes);
     for (size_t i = 0; i < CT_ARRAY_LEN(cases); i++) {
         json_t *made = injector(&s);
         if (cases[i].value == NULL) {
@@ -137,7 +183,7 @@ static void names_the_field_that_differs(void **state)
                                 json_loads(cases[i].value, JSON_DECODE_ANY, NULL));
         }
         const char *field = NULL;
-        int is = ct_shape_is_injector(&s, made, &field);
+        int is = ct_shape_is_injector(&s, volumes, made, &field);
         if (is != (cases[i].field == NULL) || (!is && strcmp(field, cases[i].field) != 0)) {
             fail_msg("%s %s: %d %s", cases[i].key, cases[i].value, is, field);
         }
