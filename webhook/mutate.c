@@ -11,6 +11,7 @@
 #include "scratch.h"
 #include "shape.h"
 #include "trust.h"
+#include "update.h"
 #include "variables.h"
 #include "vault.h"
 
@@ -146,11 +147,13 @@ static bool holds_nul(const char *body, size_t len)
 static int decide(struct ct_case *c, struct ct_patch *patch, struct ct_decision *ret,
                   struct ct_err *err)
 {
-    bool create = strcmp(c->review.operation, "CREATE") == 0 && *c->review.subresource == '\0';
+    bool whole = *c->review.subresource == '\0';
+    bool create = whole && strcmp(c->review.operation, "CREATE") == 0;
+    bool update = whole && strcmp(c->review.operation, "UPDATE") == 0;
     bool ephemeral = strcmp(c->review.subresource, "ephemeralcontainers") == 0;
     const json_t *annotations = json_object_get(c->metadata, "annotations");
     ret->outcome = CT_OUTCOME_SKIPPED;
-    if (!c->review.pod || (!create && !ephemeral)) {
+    if (!c->review.pod || (!create && !update && !ephemeral)) {
         return 0;
     }
     if (c->review.object == NULL) {
@@ -159,8 +162,8 @@ static int decide(struct ct_case *c, struct ct_patch *patch, struct ct_decision 
     if (c->holds_nul && ct_annotations_opted_in(annotations, NULL) != 0) {
         return ct_case_deny(c, CT_REASON_MALFORMED, err, "a text of the pod holds a NUL character");
     }
-    if (ephemeral) {
-        return ct_trust_check_ephemeral(c, err);
+    if (ephemeral || update) {
+        return ephemeral ? ct_trust_check_ephemeral(c, err) : ct_update_check(c, err);
     }
     int opted = ct_annotations_opted_in(annotations, err);
     if (opted < 0) {

@@ -21,7 +21,7 @@ struct ct_peek {
 };
 
 // True when the body is a well-formed AdmissionReview v1 with a uid and an object, for no subresource,
-// and the opt-in annotation's key stands nowhere in it. False for everything else, and for everything
+// and the word "cloudtaser" stands nowhere in it. False for everything else, and for everything
 // unusual (characters beyond ASCII, rare escapes, long numbers, deep nesting, keys that stand twice):
 // such a body is to be read in earnest, errors are found there. One pass, no memory.
 bool ct_peek_skippable(const char *body, size_t len, struct ct_peek *ret);

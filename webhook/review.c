@@ -41,6 +41,7 @@ int ct_review_read(const json_t *document, struct ct_review *ret, struct ct_err 
     const json_t *kind = json_object_get(request, "kind");
     const json_t *resource = json_object_get(request, "resource");
     const json_t *object = json_object_get(request, "object");
+    const json_t *old_object = json_object_get(request, "oldObject");
     ret->operation = or_empty(ct_json_str(request, "operation"));
     ret->subresource = or_empty(ct_json_str(request, "subResource"));
     ret->namespace = or_empty(ct_json_str(request, "namespace"));
@@ -48,6 +49,7 @@ int ct_review_read(const json_t *document, struct ct_review *ret, struct ct_err 
                text_is(kind, "kind", "Pod") && text_is(resource, "resource", "pods");
     ret->dry_run = json_is_true(json_object_get(request, "dryRun"));
     ret->object = json_is_object(object) ? object : NULL;
+    ret->old_object = json_is_object(old_object) ? old_object : NULL;
     return 0;
 }
 

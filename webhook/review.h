@@ -19,7 +19,8 @@ struct ct_review {
     const char *namespace;
     bool pod; // kind is v1 Pod, resource is pods
     bool dry_run;
-    const json_t *object; // NULL or an object
+    const json_t *object;     // NULL or an object
+    const json_t *old_object; // likewise: what an UPDATE changes
 };
 
 // Checks the envelope. -CT_EINVAL when it cannot be answered: no admission.k8s.io/v1 AdmissionReview,

@@ -221,21 +221,23 @@ int ct_trust_check_shape(struct ct_case *c, const char *identity, struct ct_err 
     return r != 0 ? r : check_ephemerals(c, err);
 }
 
-// Annotations of a running pod can be changed, its volumes cannot: the volume tells.
-static bool was_injected(const struct ct_case *c)
+bool ct_trust_injected(const json_t *spec)
 {
     size_t i;
     json_t *volume;
-    json_array_foreach(json_object_get(c->spec, "volumes"), i, volume)
+    json_array_foreach(json_object_get(spec, "volumes"), i, volume)
     {
         if (strcmp(or_empty(ct_json_str(volume, "name")), CT_SHAPE_VOLUME) == 0) {
             return true;
         }
     }
-    return ct_annotations_opted_in(json_object_get(c->metadata, "annotations"), NULL) != 0;
+    return false;
 }
 
 int ct_trust_check_ephemeral(struct ct_case *c, struct ct_err *err)
 {
-    return was_injected(c) ? check_ephemerals(c, err) : 0;
+    const json_t *annotations = json_object_get(c->metadata, "annotations");
+    return ct_trust_injected(c->spec) || ct_annotations_opted_in(annotations, NULL) != 0
+               ? check_ephemerals(c, err)
+               : 0;
 }

@@ -11,6 +11,9 @@
 // identity volume.
 CT_CHECKED int ct_trust_check_shape(struct ct_case *c, const char *identity, struct ct_err *err);
 
+// Does a pod carry our volume? Its annotations can be changed while it runs, its volumes cannot.
+bool ct_trust_injected(const json_t *spec);
+
 // For an ephemeral container added to a running pod: it must keep away from our volumes and paths.
 // Pods that were never injected are left alone.
 CT_CHECKED int ct_trust_check_ephemeral(struct ct_case *c, struct ct_err *err);

@@ -1,33 +1,43 @@
-# SPDX-License-Identifier: Apache-2.0
-"""The webhook among everything else that a cluster does with a pod."""
+#SPDX - License - Identifier : Apache - 2.0
+""
+    "The webhook among everything else that a cluster does with a pod."
+    ""
 
-import json
+    import json
 
-from environment import APPS
-from pods import PREFIX, REFERENCE, TestCase, container, pod, unique
-from process import wait_until
-from second_webhook import ANNOTATION, SIDECAR, SecondWebhook
+        from environment import APPS from pods import PREFIX,
+    REFERENCE, TestCase, container, pod,
+    unique from process import wait_until from second_webhook import ANNOTATION, SIDECAR,
+    SecondWebhook
 
-RESTRICTED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]},
-              "runAsNonRoot": True, "runAsUser": 1000, "readOnlyRootFilesystem": True,
-              "seccompProfile": {"type": "RuntimeDefault"}}
-AMOUNT = {"cpu": "200m", "memory": "64Mi"}
+        RESTRICTED = {
+            "allowPrivilegeEscalation" : False,
+            "capabilities" : {"drop" : ["ALL"]},
+            "runAsNonRoot" : True,
+            "runAsUser" : 1000,
+            "readOnlyRootFilesystem" : True,
+            "seccompProfile" : {"type" : "RuntimeDefault"}
+        } AMOUNT = {"cpu" : "200m", "memory" : "64Mi"}
 
+    def
+    sized(requests = None, limits = None)
+    : return [container(env = {"PGPASSWORD" : REFERENCE},
+                        resources = {"requests" : requests or AMOUNT, "limits" : limits or AMOUNT})]
 
-def sized(requests=None, limits=None):
-    return [container(env={"PGPASSWORD": REFERENCE},
-                      resources={"requests": requests or AMOUNT, "limits": limits or AMOUNT})]
-
-
-def deployment(template, replicas=1):
-    name = unique("deployment")
-    labels = {"app": name}
-    return {"apiVersion": "apps/v1", "kind": "Deployment",
-            "metadata": {"name": name, "labels": labels},
-            "spec": {"replicas": replicas, "selector": {"matchLabels": labels},
-                     "template": {"metadata": {**template["metadata"], "labels": labels},
-                                  "spec": template["spec"]}}}
-
+      def deployment(template, replicas = 1)
+    : name = unique("deployment") labels = {"app" : name} return
+{
+    "apiVersion" : "apps/v1",
+                   "kind" : "Deployment",
+                            "metadata" : {"name" : name, "labels" : labels},
+                                         "spec":
+    {
+        "replicas" : replicas, "selector" : {"matchLabels" : labels}, "template":
+        {
+            "metadata" : {**template["metadata"], "labels" : labels}, "spec" : template["spec"]
+        }
+    }
+}
 
 class Cluster(TestCase):
     def pods_of(self, name):
@@ -50,7 +60,7 @@ class Cluster(TestCase):
         for stored in found:
             self.assertTrue(stored["metadata"]["generateName"].startswith(name))
             self.assert_injected(stored, template)
-        # The template itself is what its author wrote.
+#The template itself is what its author wrote.
         self.assertEqual(made["spec"]["template"]["spec"]["containers"][0]["command"],
                          template["spec"]["containers"][0]["command"])
         self.delete_all(name)
@@ -106,7 +116,7 @@ class Cluster(TestCase):
         original = pod(containers=sized())
         stored = self.cluster.create(original, namespace)
         self.assert_injected(stored, original)
-        # An init container counts with the highest, not with the sum: the injector adds nothing.
+#An init container counts with the highest, not with the sum : the injector adds nothing.
         used = wait_until(lambda: (lambda s: s if s["used"]["pods"] == "1" else None)(
             self.cluster.api("GET", path)["status"]), "the quota to count the pod", 30)["used"]
         self.assertEqual((used["requests.cpu"], used["limits.memory"]), ("200m", "64Mi"))
@@ -133,7 +143,7 @@ class Cluster(TestCase):
         self.assert_injected(stored, original)
 
     def test_a_sidecar_with_a_reference_that_another_webhook_adds_later(self):
-        # Its author is not the pod's: no secret for it unless the pod names it, and a warning.
+#Its author is not the pod's: no secret for it unless the pod names it, and a warning.
         secret = [{"name": "PGPASSWORD", "value": REFERENCE}]
         later = SecondWebhook(self.cluster, self.env.webhook_ca, "later-secret", secret)
         self.addCleanup(later.close)
@@ -240,8 +250,44 @@ class Cluster(TestCase):
         self.assertEqual(len(after.pop("ephemeralContainers")), 1)
         self.assertEqual(after, before)
 
-    def test_annotations_added_later_do_not_inject(self):
-        stored = self.admit(pod(inject=False))
-        name = stored["metadata"]["name"]
-        self.cluster.kubectl("annotate", "pod", "-n", APPS, name, PREFIX + "inject=true")
-        self.assertEqual(self.cluster.get_pod(APPS, name)["spec"], stored["spec"])
+    def refused_change(self, name, text, *arguments):
+        """kubectl must be told no by the webhook, and the pod must be as it was."""
+        before = self.cluster.get_pod(APPS, name)
+        done = self.cluster.kubectl(*arguments, check=False)
+        self.assertNotEqual(done.returncode, 0, done.stdout)
+        self.assertIn('admission webhook "updates.cloudtaser.io" denied the request: ', done.stderr)
+        self.assertIn(text, done.stderr)
+        self.assertEqual(self.cluster.get_pod(APPS, name), before)
+
+    def test_annotations_added_later_are_refused(self):
+        name = self.admit(pod(inject=False))["metadata"]["name"]
+        for key, value in (("inject", "true"), ("inject", "yes"), ("status", "injected")):
+            self.refused_change(name, "create it anew", "annotate", "pod", "-n", APPS, name,
+                                f"{PREFIX}{key}={value}")
+        self.cluster.kubectl("annotate", "pod", "-n", APPS, name, PREFIX + "inject=false",
+                             PREFIX + "unrelated=x")
+
+    def test_annotations_of_an_injected_pod_stay(self):
+        name = self.admit(pod())["metadata"]["name"]
+        annotate = ("annotate", "pod", "-n", APPS, name, "--overwrite")
+        self.refused_change(name, "inject", *annotate, PREFIX + "inject-")
+        self.refused_change(name, "inject", *annotate, PREFIX + "inject=false")
+        self.refused_change(name, "status", *annotate, PREFIX + "status-")
+        self.refused_change(name, "status", *annotate, PREFIX + "status=verified")
+        self.cluster.kubectl(*annotate, "example.com/note=x")
+
+    def test_the_injectors_image_stays(self):
+#A gated pod waits, and all of its images can be changed before anything has run.
+        name = self.admit(pod(schedulingGates=[{"name": "example.com/wait"}]))["metadata"]["name"]
+
+        def patch(container, image):
+            kind = "initContainers" if container == "cloudtaser-injector" else "containers"
+            return ("patch", "pod", "-n", APPS, name, "-p", json.dumps(
+                {"spec": {kind: [{"name": container, "image": image}]}}))
+        self.cluster.kubectl(*patch("app", "registry.example.com/app:2"))
+        self.refused_change(name, "evil.example.com/x:1",
+                            *patch("cloudtaser-injector", "evil.example.com/x:1"))
+        self.cluster.kubectl("patch", "pod", "-n", APPS, name, "--type=merge", "-p",
+                             json.dumps({"spec": {"schedulingGates": None}}))
+        self.refused_change(name, "evil.example.com/x:1",
+                            *patch("cloudtaser-injector", "evil.example.com/x:1"))

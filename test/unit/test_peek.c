@@ -29,6 +29,9 @@ static void passes_over_only_what_is_plain(void **state)
          false},
         {REVIEW(OBJECT("\"metadata\":{\"annotations\":{\"\\u0063loudtaser.io/inject\":\"true\"}}")),
          false},
+        // Changes of an injected pod.
+        {SPEC("{\"volumes\":[{\"name\":\"cloudtaser\"}]}"), false},
+        {REVIEW(OBJECT("\"metadata\":{\"annotations\":{\"cloudtaser.io/status\":\"x\"}}")), false},
         {REVIEW("\"subResource\":\"ephemeralcontainers\"," OBJECT("")), false},
         {REVIEW("\"uid\":\"u-1\",\"object\":null"), false},
         {REVIEW("\"uid\":\"u-1\""), false},
