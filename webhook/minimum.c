@@ -75,6 +75,9 @@ void ct_minimum_collect(struct ct_case *c, int from_variables)
         }
     }
     m->lost = m->launcher != NULL ? LAUNCHER_CHECKS : 0;
+    // A token that lies in a file is not in protected memory alone.
+    m->token_file = c->annotations.has_auth && c->annotations.auth == CT_AUTH_TOKEN;
+    m->lost |= m->token_file ? BIT(CT_CHECK_TOKEN_PROTECTED) : 0;
     const char *runtime_class = ct_json_str(c->spec, "runtimeClassName");
     if (runtime_class != NULL && *runtime_class != '\0') {
         m->runtime_class = runtime_class;
@@ -248,6 +251,29 @@ static void describe_wish(const struct ct_minimum *m, char *out, size_t size)
                    m->points, m->points > 0 && checks[0] != '\0' ? " and " : "", checks);
 }
 
+// What in the pod itself costs points, and what to do about it.
+static void describe_causes(const struct ct_minimum *m, char *out, size_t size)
+{
+    char text[300];
+    if (m->launcher != NULL) {
+        (void)snprintf(text, sizeof(text),
+                       "%s %.63s starts through %s, which hands its environment on in the clear "
+                       "(start the program itself in command:)",
+                       ct_container_kind(m->launched), m->launched->name, m->launcher);
+        append(out, size, "; ", text);
+    }
+    if (m->token_file) {
+        append(out, size, "; ",
+               "the auth method \"token\" keeps the Vault token in a file (use \"kubernetes\")");
+    }
+    if (m->runtime_class != NULL) {
+        (void)snprintf(text, sizeof(text),
+                       "RuntimeClass \"%.63s\" brings a kernel of its own, which no agent protects",
+                       m->runtime_class);
+        append(out, size, "; ", text);
+    }
+}
+
 // No node of whatever kind would do: the pod itself stands in the way.
 static int check_ceiling(struct ct_case *c, struct ct_err *err)
 {
@@ -259,22 +285,13 @@ static int check_ceiling(struct ct_case *c, struct ct_err *err)
     }
     char wish[200];
     describe_wish(m, wish, sizeof(wish));
-    if (m->launcher != NULL) {
-        return ct_case_deny(
-            c, CT_REASON_SCORE, err,
-            "the pod asks for %s, but %s %.63s starts through %s, which hands its "
-            "environment on in the clear: at most %d of %d can be reached%s; start the "
-            "program itself in command:, or lower the minimum",
-            wish, ct_container_kind(m->launched), m->launched->name, m->launcher, ceiling,
-            ct_score_max(),
-            m->runtime_class != NULL ? " (a RuntimeClass gets no eBPF points)" : "");
-    }
+    char causes[700] = "";
+    describe_causes(m, causes, sizeof(causes));
     return ct_case_deny(
         c, CT_REASON_SCORE, err,
-        "the pod asks for %s, but RuntimeClass \"%.63s\" brings a kernel of its own, "
-        "which no agent protects: at most %d of %d can be reached; lower the minimum "
-        "or take another RuntimeClass",
-        wish, m->runtime_class, ceiling, ct_score_max());
+        "the pod asks for %s, but at most %d of %d can be reached: %s; mend that, or "
+        "lower the minimum",
+        wish, ceiling, ct_score_max(), causes);
 }
 
 static int deny_matchless(struct ct_case *c, const char *wish, struct ct_err *err)

@@ -46,6 +46,7 @@ struct ct_minimum {
     const char *launcher;                // name of the launcher that costs points, NULL: none
     const struct ct_container *launched; // which container starts through it
     const char *runtime_class;           // NULL: the node's own
+    bool token_file;                     // the Vault token comes from a file
     // Result of the look at the nodes.
     int affinity_points;      // inject protection-points Gt this; -1: don't
     uint32_t affinity_checks; // inject the labels of these checks

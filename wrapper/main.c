@@ -219,6 +219,11 @@ static void prove_own_memory(struct wrapper *w)
         ct_fact_failed(&w->facts, ebpf[i], CT_HOLDER_WRAPPER, "no agent on this node");
         ct_fact_failed(&w->facts, ebpf[i], CT_HOLDER_APP, "no agent on this node");
     }
+    if (w->config.auth == CT_AUTH_TOKEN) {
+        // The specification of the score: "not on disk or in env".
+        ct_fact_failed(&w->facts, CT_CHECK_TOKEN_PROTECTED, CT_HOLDER_WRAPPER,
+                       "the Vault token is in a file too, %.100s", w->config.token_file);
+    }
     ct_proof_wrapper(&w->facts);
 }
 
