@@ -2,7 +2,6 @@
 #include "httpd.h"
 
 #include <errno.h>
-#include <microhttpd.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <string.h>
@@ -11,10 +10,13 @@
 #include <time.h>
 
 #include "httpd_conn.h"
+#include "httpd_head.h"
 #include "httpd_listen.h"
 #include "httpd_tls.h"
 
+#define DEFAULT_HEAD_S 5
 #define DEFAULT_TIMEOUT_S 15
+#define DEFAULT_IDLE_S 120
 #define DEFAULT_CONNECTIONS 1024
 #define MAX_THREADS 64
 #define MAX_REPLY (64u * 1024 * 1024)
@@ -31,10 +33,8 @@ struct ct_httpd {
     struct MHD_Daemon *daemon;
     struct ct_httpd_tls *tls; // NULL: plain HTTP
     struct ct_httpd_conns conns;
-    const struct ct_httpd_route *routes;
-    size_t n_routes;
+    struct ct_httpd_rules rules;
     void *cls;
-    size_t max_body;
     unsigned port;
     atomic_bool draining;
     atomic_size_t held; // bytes of all large bodies together
@@ -62,118 +62,18 @@ void ct_httpd_error(struct ct_httpd_reply *reply, unsigned status, const char *f
     ct_buf_add_str(&reply->body, "}\n");
 }
 
-// ---- routes ----
-
-static bool path_matches(const char *pattern, const char *path)
-{
-    size_t len = strlen(pattern);
-    if (len > 0 && pattern[len - 1] == '*') {
-        return strncmp(pattern, path, len - 1) == 0;
-    }
-    return strcmp(pattern, path) == 0;
-}
-
-static bool method_matches(const char *wanted, const char *method)
-{
-    return strcmp(wanted, "*") == 0 || strcmp(wanted, method) == 0 ||
-           (strcmp(wanted, "GET") == 0 && strcmp(method, "HEAD") == 0);
-}
-
-// The route, or NULL with the status that says why.
-static const struct ct_httpd_route *find_route(const struct ct_httpd *server, const char *method,
-                                               const char *path, unsigned *status)
-{
-    *status = MHD_HTTP_NOT_FOUND;
-    for (size_t i = 0; i < server->n_routes; i++) {
-        const struct ct_httpd_route *route = &server->routes[i];
-        if (path_matches(route->path, path)) {
-            if (method_matches(route->method, method)) {
-                *status = 0;
-                return route;
-            }
-            *status = MHD_HTTP_METHOD_NOT_ALLOWED;
-        }
-    }
-    return NULL;
-}
-
-static void allowed_methods(const struct ct_httpd *server, const char *path, char *ret, size_t size)
-{
-    size_t used = 0;
-    ret[0] = '\0';
-    for (size_t i = 0; i < server->n_routes && used < size; i++) {
-        const struct ct_httpd_route *route = &server->routes[i];
-        if (path_matches(route->path, path)) {
-            bool get = strcmp(route->method, "GET") == 0;
-            int n = snprintf(ret + used, size - used, "%s%s%s", used > 0 ? ", " : "", route->method,
-                             get ? ", HEAD" : "");
-            used += n > 0 ? (size_t)n : 0;
-        }
-    }
-}
-
-// "application/json", with parameters or without.
-static bool is_json(const char *content_type)
-{
-    static const char json[] = "application/json";
-    if (strncasecmp(content_type, json, sizeof(json) - 1) != 0) {
-        return false;
-    }
-    char next = content_type[sizeof(json) - 1];
-    return next == '\0' || next == ';' || next == ' ' || next == '\t';
-}
-
 // ---- one request ----
-
-static const char *header(struct MHD_Connection *mhd, const char *name)
-{
-    const char *value = MHD_lookup_connection_value(mhd, MHD_HEADER_KIND, name);
-    return value != NULL ? value : "";
-}
 
 static const char *token_of(struct MHD_Connection *mhd)
 {
     static const char bearer[] = "Bearer ";
-    const char *value = header(mhd, "X-Vault-Token");
+    const char *value = ct_httpd_header(mhd, "X-Vault-Token");
     if (*value != '\0') {
         return value;
     }
-    value = header(mhd, MHD_HTTP_HEADER_AUTHORIZATION);
+    value = ct_httpd_header(mhd, MHD_HTTP_HEADER_AUTHORIZATION);
     bool is_bearer = strncasecmp(value, bearer, sizeof(bearer) - 1) == 0;
     return is_bearer ? value + sizeof(bearer) - 1 : "";
-}
-
-static void refuse(const struct ct_httpd *server, const struct ct_httpd_conn *conn,
-                   const char *method, const char *path, struct ct_httpd_reply *reply)
-{
-    switch (conn->refusal) {
-    case MHD_HTTP_NOT_FOUND:
-        ct_httpd_error(reply, conn->refusal, "there is nothing at %s", path);
-        break;
-    case MHD_HTTP_METHOD_NOT_ALLOWED: {
-        char methods[128];
-        allowed_methods(server, path, methods, sizeof(methods));
-        ct_httpd_error(reply, conn->refusal, "%s is not allowed at %s: use %s", method, path,
-                       methods);
-        break;
-    }
-    case MHD_HTTP_UNSUPPORTED_MEDIA_TYPE:
-        ct_httpd_error(reply, conn->refusal, "%s takes Content-Type application/json only", path);
-        break;
-    case MHD_HTTP_CONTENT_TOO_LARGE:
-        ct_httpd_error(reply, conn->refusal, "the body is larger than %zu bytes", server->max_body);
-        break;
-    case MHD_HTTP_URI_TOO_LONG:
-        ct_httpd_error(reply, conn->refusal, "the query is longer than %zu bytes",
-                       sizeof(conn->query) - 1);
-        break;
-    case MHD_HTTP_SERVICE_UNAVAILABLE:
-        ct_httpd_error(reply, conn->refusal, "too many large requests at the same time: try again");
-        break;
-    default:
-        ct_httpd_error(reply, conn->refusal, "the request cannot be answered");
-        break;
-    }
 }
 
 // Lends the slot's buffer to libmicrohttpd: it stays as it is until the request is completed.
@@ -191,7 +91,7 @@ static enum MHD_Result send_reply(struct ct_httpd *server, struct ct_httpd_conn 
         MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, reply->content_type);
     if (reply->status == MHD_HTTP_METHOD_NOT_ALLOWED) {
         char methods[128];
-        allowed_methods(server, path, methods, sizeof(methods));
+        ct_httpd_head_methods(&server->rules, path, methods, sizeof(methods));
         (void)MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, methods);
     }
     if (atomic_load_explicit(&server->draining, memory_order_relaxed)) {
@@ -212,49 +112,26 @@ static enum MHD_Result answer(struct ct_httpd *server, struct ct_httpd_conn *con
     slot->out.max = MAX_REPLY;
     reply.body = slot->out;
     if (conn->refusal != 0) {
-        refuse(server, conn, method, path, &reply);
+        ct_httpd_head_refuse(&server->rules, conn, method, path, &reply);
     } else {
         const struct ct_httpd_request request = {
             .method = method,
             .path = path,
             .query = conn->query,
-            .content_type = header(mhd, MHD_HTTP_HEADER_CONTENT_TYPE),
+            .content_type = ct_httpd_header(mhd, MHD_HTTP_HEADER_CONTENT_TYPE),
             .token = token_of(mhd),
             .body = slot->in.data != NULL ? slot->in.data : "",
             .body_len = slot->in.len,
         };
-        atomic_store_explicit(&conn->inside, true, memory_order_relaxed);
+        ct_httpd_conn_enter(conn);
         conn->route->handle(server->cls, &request, &reply);
-        atomic_store_explicit(&conn->inside, false, memory_order_relaxed);
+        ct_httpd_conn_leave(&server->conns, conn);
     }
     if (reply.body.failed) {
         ct_httpd_error(&reply, MHD_HTTP_INTERNAL_SERVER_ERROR, "out of memory for the answer");
     }
     slot->out = reply.body;
     return send_reply(server, conn, mhd, path, &reply);
-}
-
-// What can be decided before the body. Returns true when it must not even be read.
-static bool check_head(const struct ct_httpd *server, struct ct_httpd_conn *conn,
-                       struct MHD_Connection *mhd, const char *method, const char *path)
-{
-    const char *length = header(mhd, MHD_HTTP_HEADER_CONTENT_LENGTH);
-    conn->route = find_route(server, method, path, &conn->refusal);
-    if (conn->refusal == 0 && conn->query_too_long) {
-        conn->refusal = MHD_HTTP_URI_TOO_LONG;
-    }
-    if (conn->refusal == 0 && conn->route->json &&
-        !is_json(header(mhd, MHD_HTTP_HEADER_CONTENT_TYPE))) {
-        conn->refusal = MHD_HTTP_UNSUPPORTED_MEDIA_TYPE;
-    }
-    // libmicrohttpd has checked that it is a number; one that overflows becomes the largest.
-    if (*length != '\0' && strtoull(length, NULL, 10) > server->max_body) {
-        conn->refusal = conn->refusal != 0 ? conn->refusal : MHD_HTTP_CONTENT_TOO_LARGE;
-        return true;
-    }
-    // A refused body within the bound is read and dropped, so that the connection stays in use; but
-    // whoever waits for "100 Continue" shall not send it at all.
-    return conn->refusal != 0 && *header(mhd, MHD_HTTP_HEADER_EXPECT) != '\0';
 }
 
 static void release(struct ct_httpd *server, struct ct_httpd_conn *conn)
@@ -275,7 +152,7 @@ static bool hold(struct ct_httpd *server, struct ct_httpd_conn *conn, size_t len
     size_t more = want - conn->held;
     size_t before = atomic_fetch_add_explicit(&server->held, more, memory_order_relaxed);
     conn->held += more;
-    return before + more <= server->max_body * BODIES_IN_FLIGHT;
+    return before + more <= server->rules.max_body * BODIES_IN_FLIGHT;
 }
 
 static enum MHD_Result take_body(struct ct_httpd *server, struct ct_httpd_conn *conn,
@@ -283,13 +160,13 @@ static enum MHD_Result take_body(struct ct_httpd *server, struct ct_httpd_conn *
 {
     struct ct_buf *in = &conn->slot->in;
     if (conn->refusal != 0) {
-        // Dropped: the answer can only be sent after the body. A chunked one gets the bound once
-        // more before its connection is closed.
+        // Dropped: libmicrohttpd sends the answer after the body only. A chunked one that goes on and
+        // on ends in a closed connection.
         conn->dropped += len;
-        return conn->dropped <= server->max_body + UNCOUNTED_BODY ? MHD_YES : MHD_NO;
+        return conn->dropped / CT_HTTPD_DROP_FACTOR <= server->rules.max_body ? MHD_YES : MHD_NO;
     }
-    in->max = server->max_body;
-    if (len > server->max_body - in->len) {
+    in->max = server->rules.max_body;
+    if (len > server->rules.max_body - in->len) {
         conn->refusal = MHD_HTTP_CONTENT_TOO_LARGE;
     } else if (!hold(server, conn, len)) {
         conn->refusal = MHD_HTTP_SERVICE_UNAVAILABLE;
@@ -318,12 +195,13 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
     }
     if (!conn->begun) {
         conn->begun = true;
+        ct_httpd_conn_head(&server->conns, conn);
         conn->slot = ct_httpd_slot_take();
         if (conn->slot == NULL) {
             return MHD_NO;
         }
-        return check_head(server, conn, mhd, method, path) ? answer(server, conn, mhd, method, path)
-                                                           : MHD_YES;
+        bool now = ct_httpd_head_check(&server->rules, conn, mhd, method, path);
+        return now ? answer(server, conn, mhd, method, path) : MHD_YES;
     }
     if (*len > 0) {
         enum MHD_Result r = take_body(server, conn, data, *len);
@@ -338,22 +216,15 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
 // Runs once the request line has come; what it returns is on_request()'s *con_cls.
 static void *on_request_line(void *cls, const char *uri, struct MHD_Connection *mhd)
 {
-    (void)cls;
+    struct ct_httpd *server = cls;
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     struct ct_httpd_conn *conn = info != NULL ? info->socket_context : NULL;
     if (conn == NULL) {
         return NULL;
     }
-    atomic_store_explicit(&conn->since, ct_httpd_now_ms(), memory_order_relaxed);
-    atomic_store_explicit(&conn->busy, true, memory_order_relaxed);
-    const char *query = strchr(uri, '?');
-    size_t len = query != NULL ? strlen(query + 1) : 0;
-    conn->query_too_long = len >= sizeof(conn->query);
-    conn->query[0] = '\0';
-    if (query != NULL && !conn->query_too_long) {
-        memcpy(conn->query, query + 1, len + 1);
-    }
+    ct_httpd_conn_line(&server->conns, conn);
+    ct_httpd_head_line(conn, uri);
     return conn;
 }
 
@@ -373,8 +244,7 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
     conn->route = NULL;
     conn->refusal = 0;
     conn->dropped = 0;
-    atomic_store_explicit(&conn->since, ct_httpd_now_ms(), memory_order_relaxed);
-    atomic_store_explicit(&conn->busy, false, memory_order_relaxed);
+    ct_httpd_conn_completed(&server->conns, conn);
 }
 
 static void connection_started(struct ct_httpd *server, struct MHD_Connection *mhd, void **context)
@@ -389,7 +259,6 @@ static void connection_started(struct ct_httpd *server, struct MHD_Connection *m
         return; // its requests will be refused: nothing is served unwatched
     }
     conn->fd = fd->connect_fd;
-    atomic_init(&conn->since, ct_httpd_now_ms());
     if (server->tls != NULL && tls != NULL) {
         conn->pair = ct_httpd_tls_attach(server->tls, tls->tls_session);
     }
@@ -418,6 +287,11 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
 
 // ---- start and stop ----
 
+static unsigned or_default(unsigned value, unsigned fallback)
+{
+    return value != 0 ? value : fallback;
+}
+
 static unsigned thread_count(unsigned wanted)
 {
     long online = sysconf(_SC_NPROCESSORS_ONLN);
@@ -429,8 +303,7 @@ CT_CHECKED static int start_daemon(struct ct_httpd *server, const struct ct_http
                                    int fd, struct ct_err *err)
 {
     unsigned threads = thread_count(options->threads);
-    unsigned timeout = options->timeout_s != 0 ? options->timeout_s : DEFAULT_TIMEOUT_S;
-    unsigned limit = options->max_connections != 0 ? options->max_connections : DEFAULT_CONNECTIONS;
+    unsigned limit = or_default(options->max_connections, DEFAULT_CONNECTIONS);
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC;
     struct MHD_OptionItem tls[] = {
         {MHD_OPTION_HTTPS_CERT_CALLBACK2, 0, (void *)ct_httpd_tls_callback},
@@ -444,8 +317,13 @@ CT_CHECKED static int start_daemon(struct ct_httpd *server, const struct ct_http
     }
     server->daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, on_request, server, //
-        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_TIMEOUT, timeout,
+        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        // The guard knows what a connection waits for and is stricter; this is for one that it was
+        // not told of, since there was no memory.
+        MHD_OPTION_CONNECTION_TIMEOUT, or_default(options->idle_s, DEFAULT_IDLE_S),
         MHD_OPTION_CONNECTION_LIMIT, limit < threads ? threads : limit,
+        MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+        or_default(options->max_per_address, limit / 2 + limit % 2), //
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_THREAD_STACK_SIZE,
         (size_t)THREAD_STACK, //
         MHD_OPTION_URI_LOG_CALLBACK, on_request_line, server, MHD_OPTION_NOTIFY_COMPLETED,
@@ -492,18 +370,25 @@ int ct_httpd_start(const struct ct_httpd_options *options, struct ct_httpd **ret
     if (server == NULL) {
         return ct_err_set(err, CT_ENOMEM, "out of memory for the server");
     }
-    unsigned timeout = options->timeout_s != 0 ? options->timeout_s : DEFAULT_TIMEOUT_S;
-    server->routes = options->routes;
-    server->n_routes = options->n_routes;
+    const struct ct_httpd_limits limits = {
+        .head_ms = 1000 * or_default(options->head_s, DEFAULT_HEAD_S),
+        .request_ms = 1000 * or_default(options->timeout_s, DEFAULT_TIMEOUT_S),
+        .idle_ms = 1000 * or_default(options->idle_s, DEFAULT_IDLE_S),
+        .connections = or_default(options->max_connections, DEFAULT_CONNECTIONS),
+    };
+    server->rules = (struct ct_httpd_rules){
+        .routes = options->routes,
+        .n_routes = options->n_routes,
+        .max_body = options->max_body,
+    };
     server->cls = options->cls;
-    server->max_body = options->max_body;
     int r = start_tls(server, options, err);
     if (r == 0) {
         r = ct_httpd_listen(options->listen, &fd, err);
     }
     if (r == 0) {
         server->port = ct_httpd_listen_port(fd);
-        r = ct_httpd_conns_init(&server->conns, 2 * timeout * 1000, err);
+        r = ct_httpd_conns_init(&server->conns, &limits, err);
     }
     if (r == 0) {
         *ret = server; // handlers may run, and look for it, before this function returns

@@ -39,10 +39,14 @@ struct ct_httpd_options {
     const char *listen;   // "127.0.0.1:8443", "[::1]:8443", ":8443"; port 0: any free one
     const char *tls_cert; // PEM files; both NULL: plain HTTP
     const char *tls_key;
-    unsigned threads;         // 0: one a processor, at most 8
-    unsigned timeout_s;       // idle or slow connections are closed; default 15
-    unsigned max_connections; // default 1024
-    size_t max_body;          // larger: 413
+    unsigned threads; // 0: one a processor, at most 8
+    // Whoever needs longer is cut off, however busily the bytes drip.
+    unsigned head_s;    // for the handshake and the first request's head; default 5
+    unsigned timeout_s; // for a request, and again for its reply; default 15
+    unsigned idle_s;    // between requests, and at most until the next one's line; default 120
+    unsigned max_connections; // default 1024; three quarters full, idle ones have head_s only
+    unsigned max_per_address; // of these, from one address; default half of them
+    size_t max_body;          // larger: 413, once up to four times as much was read and dropped
     const struct ct_httpd_route
         *routes; // unknown path: 404; known path, other method: 405 with Allow
     size_t n_routes;

@@ -97,17 +97,70 @@ void ct_httpd_slot_give(struct ct_httpd_slot *slot)
     store->n++;
 }
 
-// Idle connections are closed by libmicrohttpd, whose clock every byte sets back; here the clock of a
-// request runs on, however slowly its bytes drip.
+// The flags are set last and read first: who sees one sees the times that belong to it.
+static bool is_late(const struct ct_httpd_conns *conns, const struct ct_httpd_conn *conn,
+                    long long now, bool crowded)
+{
+    if (atomic_load_explicit(&conn->inside, memory_order_acquire)) {
+        return false;
+    }
+    bool busy = atomic_load_explicit(&conn->busy, memory_order_acquire);
+    long long since = atomic_load_explicit(&conn->since, memory_order_relaxed);
+    return now > atomic_load_explicit(&conn->deadline, memory_order_relaxed) ||
+           (crowded && !busy && now - since > conns->limits.head_ms);
+}
+
+// libmicrohttpd's own clock is set back by every byte; these run on, however slowly bytes drip. Kept
+// connections that nobody uses are the first to go when room gets scarce.
 static void cut_slow(struct ct_httpd_conns *conns)
 {
     long long now = ct_httpd_now_ms();
+    bool crowded = conns->n >= conns->limits.connections - conns->limits.connections / 4;
     for (struct ct_httpd_conn *conn = conns->first; conn != NULL; conn = conn->next) {
-        if (!atomic_load_explicit(&conn->inside, memory_order_relaxed) &&
-            now - atomic_load_explicit(&conn->since, memory_order_relaxed) > conns->limit_ms) {
+        if (is_late(conns, conn, now, crowded)) {
             (void)shutdown(conn->fd, SHUT_RDWR);
         }
     }
+}
+
+static void set_deadline(struct ct_httpd_conn *conn, unsigned ms)
+{
+    atomic_store_explicit(&conn->deadline, ct_httpd_now_ms() + ms, memory_order_relaxed);
+}
+
+void ct_httpd_conn_line(const struct ct_httpd_conns *conns, struct ct_httpd_conn *conn)
+{
+    atomic_store_explicit(&conn->since, ct_httpd_now_ms(), memory_order_relaxed);
+    if (conn->served) {
+        set_deadline(conn, conns->limits.request_ms);
+    }
+    atomic_store_explicit(&conn->busy, true, memory_order_release);
+}
+
+void ct_httpd_conn_head(const struct ct_httpd_conns *conns, struct ct_httpd_conn *conn)
+{
+    if (!conn->served) {
+        conn->served = true;
+        set_deadline(conn, conns->limits.request_ms);
+    }
+}
+
+void ct_httpd_conn_enter(struct ct_httpd_conn *conn)
+{
+    atomic_store_explicit(&conn->inside, true, memory_order_relaxed);
+}
+
+void ct_httpd_conn_leave(const struct ct_httpd_conns *conns, struct ct_httpd_conn *conn)
+{
+    set_deadline(conn, conns->limits.request_ms);
+    atomic_store_explicit(&conn->inside, false, memory_order_release);
+}
+
+void ct_httpd_conn_completed(const struct ct_httpd_conns *conns, struct ct_httpd_conn *conn)
+{
+    atomic_store_explicit(&conn->since, ct_httpd_now_ms(), memory_order_relaxed);
+    set_deadline(conn, conns->limits.idle_ms);
+    atomic_store_explicit(&conn->busy, false, memory_order_release);
 }
 
 static void *guard_main(void *arg)
@@ -141,7 +194,8 @@ static int start_guard(struct ct_httpd_conns *conns)
     return r;
 }
 
-int ct_httpd_conns_init(struct ct_httpd_conns *conns, unsigned limit_ms, struct ct_err *err)
+int ct_httpd_conns_init(struct ct_httpd_conns *conns, const struct ct_httpd_limits *limits,
+                        struct ct_err *err)
 {
     pthread_condattr_t attr;
     (void)pthread_condattr_init(&attr);
@@ -149,7 +203,7 @@ int ct_httpd_conns_init(struct ct_httpd_conns *conns, unsigned limit_ms, struct 
     (void)pthread_cond_init(&conns->wake, &attr);
     (void)pthread_condattr_destroy(&attr);
     (void)pthread_mutex_init(&conns->lock, NULL);
-    conns->limit_ms = limit_ms;
+    conns->limits = *limits;
     int r = start_guard(conns);
     if (r != 0) {
         return ct_err_set(err, CT_ESYSTEM, "cannot start the thread that watches connections");
@@ -195,6 +249,8 @@ static void arrived(struct ct_httpd_conns *conns, int fd)
 
 void ct_httpd_conns_add(struct ct_httpd_conns *conns, struct ct_httpd_conn *conn)
 {
+    atomic_init(&conn->since, ct_httpd_now_ms());
+    set_deadline(conn, conns->limits.head_ms);
     (void)pthread_mutex_lock(&conns->lock);
     arrived(conns, conn->fd);
     conn->next = conns->first;
@@ -202,6 +258,7 @@ void ct_httpd_conns_add(struct ct_httpd_conns *conns, struct ct_httpd_conn *conn
         conn->next->prev = conn;
     }
     conns->first = conn;
+    conns->n++;
     (void)pthread_mutex_unlock(&conns->lock);
 }
 
@@ -216,6 +273,7 @@ void ct_httpd_conns_remove(struct ct_httpd_conns *conns, struct ct_httpd_conn *c
     if (conn->next != NULL) {
         conn->next->prev = conn->prev;
     }
+    conns->n--;
     (void)pthread_mutex_unlock(&conns->lock);
 }
 

@@ -30,8 +30,10 @@ struct ct_httpd_conn {
     int fd;
     struct ct_httpd_pair *pair;
     atomic_llong since; // ms, monotonic: start of the connection, of its request or end of its last
-    atomic_bool busy;   // a request line has come, its reply has not been sent in full
-    atomic_bool inside; // the handler runs: not the peer's slowness
+    atomic_llong deadline; // ms, monotonic: cut off then
+    atomic_bool busy;      // a request line has come, its reply has not been sent in full
+    atomic_bool inside;    // the handler runs: not the peer's slowness
+    bool served;           // a whole head has come
     // The request.
     bool begun;
     const struct ct_httpd_route *route;
@@ -40,19 +42,28 @@ struct ct_httpd_conn {
     size_t dropped;   // bytes of a refused body
     char query[512];
     bool query_too_long;
+    bool path_holds_nul;
     struct ct_httpd_slot *slot;
 };
 
 #define CT_HTTPD_BACKLOG 1024
 
+struct ct_httpd_limits {
+    unsigned head_ms;    // for the handshake and the first request's head
+    unsigned request_ms; // for a request, and again for its reply
+    unsigned idle_ms;    // for the next request's line
+    unsigned connections;
+};
+
 struct ct_httpd_conns {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     struct ct_httpd_conn *first;
+    unsigned n;
     // Accepted, handed to libmicrohttpd, and not added here yet.
     int handed[CT_HTTPD_BACKLOG];
     unsigned n_handed;
-    unsigned limit_ms; // for one request, from its start to the last byte of its reply
+    struct ct_httpd_limits limits;
     bool ending;
     bool has_guard;
     pthread_t guard;
@@ -61,15 +72,24 @@ struct ct_httpd_conns {
 // Milliseconds of the monotonic clock, to a scheduler tick. Cheap.
 long long ct_httpd_now_ms(void);
 
-// Starts the guard thread, which cuts off whoever needs longer than limit_ms for a request.
-CT_CHECKED int ct_httpd_conns_init(struct ct_httpd_conns *conns, unsigned limit_ms,
-                                   struct ct_err *err);
+// Starts the guard thread, which cuts off whoever is past a limit.
+CT_CHECKED int ct_httpd_conns_init(struct ct_httpd_conns *conns,
+                                   const struct ct_httpd_limits *limits, struct ct_err *err);
 // Ends the guard; no connection may be left.
 void ct_httpd_conns_done(struct ct_httpd_conns *conns);
 
+// Its clock starts.
 void ct_httpd_conns_add(struct ct_httpd_conns *conns, struct ct_httpd_conn *conn);
 // Must come before the descriptor is closed: the guard uses those on the list only.
 void ct_httpd_conns_remove(struct ct_httpd_conns *conns, struct ct_httpd_conn *conn);
+
+// What happens to a connection, told by the thread that serves it: a request's line has come, its
+// whole head, its handler is entered and left, its reply has been sent.
+void ct_httpd_conn_line(const struct ct_httpd_conns *conns, struct ct_httpd_conn *conn);
+void ct_httpd_conn_head(const struct ct_httpd_conns *conns, struct ct_httpd_conn *conn);
+void ct_httpd_conn_enter(struct ct_httpd_conn *conn);
+void ct_httpd_conn_leave(const struct ct_httpd_conns *conns, struct ct_httpd_conn *conn);
+void ct_httpd_conn_completed(const struct ct_httpd_conns *conns, struct ct_httpd_conn *conn);
 
 // A descriptor that will be added soon, by another thread: ct_httpd_conns_drain() waits for that.
 void ct_httpd_conns_expect(struct ct_httpd_conns *conns, int fd);

@@ -12,6 +12,7 @@
 
 static const char *log_program = "cloudtaser";
 static enum ct_log_format log_format_set = CT_LOG_TEXT;
+static enum ct_log_level log_level_set = CT_LOG_DEBUG;
 
 static const struct {
     const char *name;
@@ -27,6 +28,11 @@ void ct_log_init(const char *program, enum ct_log_format format)
 {
     log_program = program;
     log_format_set = format;
+}
+
+void ct_log_set_level(enum ct_log_level level)
+{
+    log_level_set = level;
 }
 
 enum ct_log_format ct_log_format(void)
@@ -139,6 +145,9 @@ static void put_text(struct line *line, enum ct_log_level level, const char *msg
 
 void ct_log(enum ct_log_level level, const char *fmt, ...)
 {
+    if (level > log_level_set) {
+        return;
+    }
     int saved = errno;
     char msg[MESSAGE_MAX];
     va_list args;

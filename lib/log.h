@@ -19,6 +19,9 @@ enum ct_log_level { CT_LOG_ERROR, CT_LOG_WARN, CT_LOG_INFO, CT_LOG_DEBUG };
 // Sets name and format for the process; call once, before threads. `program` is kept, not copied.
 void ct_log_init(const char *program, enum ct_log_format format);
 
+// Leaves out what is less urgent than `level`; all is written without it. Before threads as well.
+void ct_log_set_level(enum ct_log_level level);
+
 // Writes one line; control characters in the message are shown as '?' so that input cannot forge
 // lines. CT_LOG_ERROR and CT_LOG_WARN are prefixed "error: " / "warning: " in text. Thread-safe.
 void ct_log(enum ct_log_level level, const char *fmt, ...) CT_PRINTF(2, 3);

@@ -77,6 +77,7 @@ int main(int argc, char **argv)
         return 2;
     }
     ct_log_init("cloudtaser-webhook", (enum ct_log_format)settings.log_format);
+    ct_log_set_level((enum ct_log_level)settings.log_level);
     int status = serve(&settings);
     ct_option_free(&ct_webhook_options, &settings);
     return status;

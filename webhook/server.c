@@ -29,15 +29,15 @@ static uint64_t now_ns(void)
 
 // ---- /mutate ----
 
-// One line for each pod that is patched or refused; pods that did not opt in are only counted.
+// One line for each pod that is patched or refused; of those that did not opt in only for debugging.
 static void log_decision(const struct ct_decision *d, uint64_t ns)
 {
     bool refused = d->outcome == CT_OUTCOME_DENIED || d->outcome == CT_OUTCOME_UNPROTECTED;
     bool warn = refused || d->below_minimum;
-    if (d->outcome == CT_OUTCOME_SKIPPED) {
-        return;
-    }
-    ct_log(warn ? CT_LOG_WARN : CT_LOG_INFO,
+    bool skipped = d->outcome == CT_OUTCOME_SKIPPED;
+    ct_log(warn      ? CT_LOG_WARN
+           : skipped ? CT_LOG_DEBUG
+                     : CT_LOG_INFO,
            "%s pod %s/%s: reason=%s min-score=%d warnings=%u uid=%s us=%llu%s%s%s",
            ct_outcome_name(d->outcome), d->namespace, d->name, ct_reason_name(d->reason),
            d->min_score, d->warnings, d->uid, (unsigned long long)(ns / 1000),

@@ -12,6 +12,7 @@ static int check_quantity(const char *value, struct ct_err *err)
 }
 
 static const char *const log_formats[] = {"text", "json", NULL};
+static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL};
 static const char *const modes[] = {"enforce", "warn", "audit", NULL};
 
 #define AT(field) offsetof(struct ct_webhook_settings, field)
@@ -64,6 +65,13 @@ static const struct ct_option options[] = {
      .argument = "FORMAT",
      .choices = log_formats,
      .help = "How log lines are written."},
+    {.name = "log-level",
+     .kind = CT_OPTION_CHOICE,
+     .offset = AT(log_level),
+     .fallback = "info",
+     .argument = "LEVEL",
+     .choices = log_levels,
+     .help = "The least urgent lines that are written; debug tells of pods that did not opt in."},
     {.name = "injector-image",
      .kind = CT_OPTION_STRING,
      .offset = AT(injector_image),

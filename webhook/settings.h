@@ -25,6 +25,7 @@ struct ct_webhook_settings {
     int threads; // 0: one a processor
     int max_connections;
     int log_format; // enum ct_log_format
+    int log_level;  // enum ct_log_level
     // What is injected.
     char *injector_image;
     char *injector_cpu;

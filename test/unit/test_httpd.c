@@ -75,7 +75,9 @@ static int set_up(void **state)
     f->options = (struct ct_httpd_options){
         .listen = "127.0.0.1:0",
         .threads = 2,
+        .head_s = 1,
         .timeout_s = 1,
+        .idle_s = 5,
         .max_body = MAX_BODY,
         .routes = routes,
         .n_routes = CT_ARRAY_LEN(routes),
@@ -94,8 +96,10 @@ static int tear_down(void **state)
     return 0;
 }
 
-static int dial(unsigned port)
+// `from` may be 0: any address.
+static int dial_from(uint32_t from, unsigned port)
 {
+    const struct sockaddr_in source = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(from)};
     struct sockaddr_in to = {.sin_family = AF_INET,
                              .sin_port = htons((uint16_t)port),
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -103,8 +107,14 @@ static int dial(unsigned port)
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(fd >= 0);
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    assert_int_equal(bind(fd, (const struct sockaddr *)&source, sizeof(source)), 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
     return fd;
+}
+
+static int dial(unsigned port)
+{
+    return dial_from(0, port);
 }
 
 static bool say(int fd, const char *text, size_t len)
@@ -146,6 +156,18 @@ static unsigned status_of(const struct ct_buf *answer)
     return answer->len > 12 ? (unsigned)strtoul(answer->data + 9, NULL, 10) : 0;
 }
 
+static const char get[] = "GET /get HTTP/1.1\r\nHost: x\r\n\r\n";
+
+static bool is_answered(int fd)
+{
+    CT_AUTO_BUF answer = {.max = 1 << 20};
+    if (!say(fd, get, sizeof(get) - 1)) {
+        return false;
+    }
+    hear(fd, &answer);
+    return status_of(&answer) == 200;
+}
+
 static void test_answers(void **state)
 {
     static const struct {
@@ -179,13 +201,37 @@ static void test_answers(void **state)
         {"POST /any HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: "
          "chunked\r\n\r\n2\r\nab\r\n3\r\ncde\r\n0\r\n\r\n",
          200, "body=5:abcde"},
-        {"POST /any HTTP/1.1\r\nHost: x\r\nContent-Length: 131073\r\n\r\n", 413,
+        {"POST /any HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n", 413,
          "larger than 131072 bytes"},
+        {"POST /any HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: "
+         "131073\r\n\r\n",
+         413, "larger than 131072 bytes"},
         {"POST /any HTTP/1.1\r\nHost: x\r\nContent-Length: 18446744073709551616\r\n\r\n", 413, ""},
         {"POST /json HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n", 415,
          ""},
         {"GET /teapot HTTP/1.1\r\nHost: x\r\n\r\n", 418, "{\"error\":\"no \\\"coffee\\\" here\"}"},
         {"GET /failed HTTP/1.1\r\nHost: x\r\n\r\n", 500, "out of memory"},
+        // What two programs might read differently.
+        {"GET /get%00x HTTP/1.1\r\nHost: x\r\n\r\n", 404, "nothing at /get with a NUL behind it"},
+        {"GET /below/%00 HTTP/1.1\r\nHost: x\r\n\r\n", 404, "with a NUL behind it"},
+        {"GET /ge%74?%00 HTTP/1.1\r\nHost: x\r\n\r\n", 200, "path=/get query=%00 "},
+        {"GET /get HTTP/1.1\r\n\r\n", 400, ""}, // no Host
+        {"POST /any HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nab", 400,
+         "and once only"},
+        {"POST /any HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\ncontent-length: 3\r\n\r\nabc", 400,
+         "and once only"},
+        {"POST /any HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: "
+         "chunked\r\n\r\n0\r\n\r\n",
+         400, "and once only"},
+        {"GET /get HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: "
+         "5\r\n\r\n0\r\n\r\n",
+         400, "and once only"},
+        {"POST /any HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: "
+         "identity\r\n\r\n0\r\n\r\n",
+         400, "and once only"},
+        {"POST /any HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, "
+         "chunked\r\n\r\n0\r\n\r\n",
+         501, "chunked"},
     };
     struct fixture *f = *state;
     CT_AUTO_BUF answer = {.max = 1 << 20};
@@ -214,6 +260,25 @@ static void test_head_has_no_body(void **state)
     }
     assert_int_equal(status_of(&answer), 200);
     assert_non_null(strstr(answer.data, "\r\n\r\nHTTP/1.1 418 ")); // the next follows at once
+}
+
+// Whatever stands behind a request without a certain end must not be taken for the next request.
+static void test_uncertain_ends_close(void **state)
+{
+    struct fixture *f = *state;
+    CT_AUTO_BUF all = {.max = 1 << 20};
+    CT_AUTO_FD fd = dial(ct_httpd_port(f->server));
+    const char *text = "POST /any HTTP/1.1\r\nHost: x\r\nContent-Length: 40\r\n"
+                       "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+                       "GET /teapot HTTP/1.1\r\nHost: x\r\n\r\n";
+    assert_true(say(fd, text, strlen(text)));
+    char part[4096];
+    for (ssize_t n = 1; n > 0;) {
+        n = recv(fd, part, sizeof(part), 0);
+        ct_buf_add(&all, part, n > 0 ? (size_t)n : 0);
+    }
+    assert_int_equal(status_of(&all), 400);
+    assert_null(strstr(all.data, "418"));
 }
 
 // A connection serves request after request, and a refusal with a small body does not end it.
@@ -252,11 +317,32 @@ static void test_chunked_is_bounded(void **state)
         said = said && say(fd, "0\r\n\r\n", 5);
         hear(fd, &answer);
         unsigned bytes = chunks * 65536;
-        // To the bound: taken. To twice the bound: told. Beyond: cut off.
+        // To the bound: taken. To four times the bound: told. Beyond: cut off.
         assert_int_equal(status_of(&answer), bytes <= MAX_BODY       ? 200
-                                             : bytes <= 2 * MAX_BODY ? 413
+                                             : bytes <= 4 * MAX_BODY ? 413
                                                                      : 0);
     }
+}
+
+// Sent in full, a body up to four times too large is answered, and the connection stays in use.
+static void test_too_large_is_told_to_who_sends_it_all(void **state)
+{
+    struct fixture *f = *state;
+    CT_AUTO_BUF answer = {.max = 1 << 20};
+    CT_AUTO_STR body = calloc(1, 4 * MAX_BODY);
+    CT_AUTO_FD fd = dial(ct_httpd_port(f->server));
+    assert_non_null(body);
+    for (unsigned times = 2; times <= 4; times++) {
+        char head[128];
+        int n = snprintf(head, sizeof(head),
+                         "POST /any HTTP/1.1\r\nHost: x\r\nContent-Length: %u\r\n\r\n",
+                         times * MAX_BODY);
+        assert_true(say(fd, head, (size_t)n));
+        assert_true(say(fd, body, times * MAX_BODY));
+        hear(fd, &answer);
+        assert_int_equal(status_of(&answer), 413);
+    }
+    assert_true(is_answered(fd));
 }
 
 // All bodies together are bounded: 16 of the largest size.
@@ -336,6 +422,101 @@ static void test_slow_senders_are_cut_off(void **state)
         if (seconds < 0.5 || seconds > cases[i].most) {
             fail_msg("case %zu lived for %.1f s", i, seconds);
         }
+    }
+}
+
+static void pause_ms(long ms)
+{
+    const struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+    (void)nanosleep(&time, NULL);
+}
+
+// Between requests a connection may rest much longer than one that has asked for nothing, but not for
+// ever, and a line that drips does not count as a request.
+static void test_kept_connections_may_rest(void **state)
+{
+    struct fixture *f = *state;
+    unsigned port = ct_httpd_port(f->server);
+    CT_AUTO_FD fd = dial(port);
+    assert_true(is_answered(fd));
+    pause_ms(3500); // more than head_s and timeout_s together, and a round of the guard
+    assert_true(is_answered(fd));
+    CT_AUTO_FD idle = dial(port);
+    assert_true(is_answered(idle));
+    for (int i = 0; i < 70 && say(idle, "G", 1); i++) {
+        pause_ms(100);
+    }
+    assert_true(recv(idle, &(char){0}, 1, MSG_DONTWAIT) <= 0);
+    assert_int_not_equal(errno, EAGAIN);
+}
+
+static void restart(struct fixture *f, unsigned connections, unsigned per_address)
+{
+    struct ct_err err = {0};
+    ct_httpd_stop(ct_steal(&f->server));
+    f->options.max_connections = connections;
+    f->options.max_per_address = per_address;
+    f->options.idle_s = 60;
+    expect_ok(ct_httpd_start(&f->options, &f->server, &err), &err);
+}
+
+// How many of eight connections from 127.0.0.1 are served, and whether one from elsewhere still is.
+static unsigned served_of_eight(unsigned port, bool *elsewhere)
+{
+    int fds[8];
+    unsigned served = 0;
+    for (size_t i = 0; i < CT_ARRAY_LEN(fds); i++) {
+        fds[i] = dial(port);
+        served += is_answered(fds[i]);
+    }
+    CT_AUTO_FD other = dial_from(INADDR_LOOPBACK + 1, port);
+    *elsewhere = is_answered(other);
+    for (size_t i = 0; i < CT_ARRAY_LEN(fds); i++) {
+        (void)close(fds[i]);
+    }
+    return served;
+}
+
+static void test_one_address_cannot_take_all_connections(void **state)
+{
+    static const struct {
+        unsigned connections, per_address, served;
+        bool elsewhere;
+    } cases[] = {
+        {12, 12, 8, true}, // without the bound, all are served
+        {12, 0, 6, true},  // by default half
+        {12, 3, 3, true},
+    };
+    struct fixture *f = *state;
+    f->options.threads = 1;
+    for (size_t i = 0; i < CT_ARRAY_LEN(cases); i++) {
+        bool elsewhere = false;
+        restart(f, cases[i].connections, cases[i].per_address);
+        unsigned served = served_of_eight(ct_httpd_port(f->server), &elsewhere);
+        assert_int_equal(served, cases[i].served);
+        assert_int_equal(elsewhere, cases[i].elsewhere);
+    }
+}
+
+// Three quarters full, connections that rest make room.
+static void test_resting_connections_make_room(void **state)
+{
+    struct fixture *f = *state;
+    f->options.threads = 1;
+    for (unsigned n = 5; n <= 6; n++) {
+        int fds[6];
+        unsigned left = 0;
+        restart(f, 8, 8);
+        for (unsigned i = 0; i < n; i++) {
+            fds[i] = dial(ct_httpd_port(f->server));
+            assert_true(is_answered(fds[i]));
+        }
+        pause_ms(3500);
+        for (unsigned i = 0; i < n; i++) {
+            left += is_answered(fds[i]);
+            (void)close(fds[i]);
+        }
+        assert_int_equal(left, n == 5 ? 5 : 0);
     }
 }
 
@@ -545,10 +726,15 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_SERVER(test_answers),
         WITH_SERVER(test_head_has_no_body),
+        WITH_SERVER(test_uncertain_ends_close),
         WITH_SERVER(test_kept),
         WITH_SERVER(test_chunked_is_bounded),
+        WITH_SERVER(test_too_large_is_told_to_who_sends_it_all),
         WITH_SERVER(test_large_bodies_together_are_bounded),
         WITH_SERVER(test_slow_senders_are_cut_off),
+        WITH_SERVER(test_kept_connections_may_rest),
+        WITH_SERVER(test_one_address_cannot_take_all_connections),
+        WITH_SERVER(test_resting_connections_make_room),
         WITH_SERVER(test_stop_finishes_what_runs),
         WITH_SERVER(test_listen),
         WITH_SERVER(test_certificate_reload),

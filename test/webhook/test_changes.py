@@ -223,6 +223,7 @@ class Start(harness.WebhookTest):
         self.assertIn("is no address to listen on", self.fails("--listen", "::1:8443"))
         self.assertIn("cannot listen on", self.fails("--listen", "example.com:8443"))
         self.assertIn("nodes-file", self.fails("--nodes-file", None, status=2))
+        self.assertIn("log-level", self.fails("--log-level", "loud", status=2))
         self.assertIn("mode", self.fails("--mode", "sometimes", status=2))
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
@@ -243,6 +244,19 @@ class Start(harness.WebhookTest):
         self.assertIn("patch", self.response(review()))
         documents = [json.loads(line) for line in self.service.text().splitlines()]
         self.assertTrue(any("patched pod shop/" in d["msg"] for d in documents), documents)
+
+    def test_log_level(self):
+        every = ("serves on", "patched pod", "skipped pod", "denied pod", "refused a request")
+        for level, shown in (("info", {0, 1, 3, 4}), ("debug", {0, 1, 2, 3, 4}), ("warn", {3, 4}),
+                             ("error", set())):
+            with self.subTest(level):
+                self.port = process.free_port()
+                self.start("--log-level", level, name=level)
+                self.assertIn("patch", self.response(review()))
+                self.assertTrue(self.response(review(opted_in=False))["allowed"])
+                self.assertFalse(self.response(review(minimum=75))["allowed"])
+                self.assertEqual(self.ask("POST", "/mutate", "{", harness.JSON)[0], 400)
+                self.assertEqual({i for i, part in enumerate(every) if self.log_lines(part)}, shown)
 
     def test_settings_by_file(self):
         config = self.folder / "config.json"
