@@ -13,9 +13,12 @@
 bool ct_variables_each_expansion(const char *text,
                                  bool (*found)(void *cls, const char *name, size_t len), void *cls)
 {
+    bool closed = true; // may a ')' follow? Looked for once, not for each "$(" again
     for (const char *p = strchr(text, '$'); p != NULL && p[1] != '\0'; p = strchr(p, '$')) {
-        const char *end = p[1] == '(' ? strchr(p + 2, ')') : NULL;
+        bool open = p[1] == '(' && closed;
+        const char *end = open ? strchr(p + 2, ')') : NULL;
         if (end == NULL) {
+            closed = closed && !open;
             p += 2;
             continue;
         }
