@@ -77,9 +77,19 @@ static int check_mount(struct ct_case *c, const struct ct_container *container, 
     return same < 0 ? same : 0;
 }
 
-static int check_devices(struct ct_case *c, const char *kind, const char *name,
-                         const json_t *container, struct ct_err *err)
+// What kubelet puts into a container beside its mounts: devices, and a file of its own for the
+// termination message.
+static int check_places(struct ct_case *c, const char *kind, const char *name,
+                        const json_t *container, struct ct_err *err)
 {
+    const char *message = or_empty(ct_json_str(container, "terminationMessagePath"));
+    if (ct_shape_path_reserved(message)) {
+        return ct_case_deny(c, CT_REASON_RESERVED, err,
+                            "%s %.80s has its terminationMessagePath at \"%.80s\": paths at or "
+                            "below " CT_SHAPE_DIR " and " CT_SHAPE_IDENTITY_DIR
+                            " are CloudTaser's own",
+                            kind, name, message);
+    }
     size_t i;
     json_t *device;
     json_array_foreach(json_object_get(container, "volumeDevices"), i, device)
@@ -134,7 +144,7 @@ static int check_container(struct ct_case *c, const struct ct_container *contain
             return r;
         }
     }
-    return check_devices(c, ct_container_kind(container), container->name, container->json, err);
+    return check_places(c, ct_container_kind(container), container->name, container->json, err);
 }
 
 static int check_ephemeral(struct ct_case *c, const json_t *ephemeral, struct ct_err *err)
@@ -160,7 +170,7 @@ static int check_ephemeral(struct ct_case *c, const json_t *ephemeral, struct ct
                 or_empty(ct_json_str(mount, "mountPath")));
         }
     }
-    int r = check_devices(c, "ephemeral container", name, ephemeral, err);
+    int r = check_places(c, "ephemeral container", name, ephemeral, err);
     if (r == -CT_EDENIED) {
         c->reason = CT_REASON_EPHEMERAL;
     }
