@@ -17,7 +17,6 @@
 
 #define MAX_PATCH ((size_t)16 << 20)
 #define MAX_IDENTITY 4096
-#define MAX_WARNINGS 8192
 
 static const char *const outcome_names[CT_OUTCOME_COUNT] = {
     [CT_OUTCOME_SKIPPED] = "skipped",         [CT_OUTCOME_PATCHED] = "patched",
@@ -256,7 +255,7 @@ int ct_mutate(const struct ct_webhook_settings *settings, const struct ct_nodes 
 {
     struct ct_case c = {.settings = settings, .nodes = nodes};
     json_t *document = NULL;
-    c.warnings.text.max = MAX_WARNINGS;
+    c.warnings.text.max = CT_WARNINGS_BYTES;
     memset(ret, 0, sizeof(*ret));
     ct_buf_reset(out);
     if (skip_at_once(body, len, out, ret)) {

@@ -6,8 +6,6 @@
 
 #include "json.h"
 
-#define WARNING_BYTES 256
-
 static const char *or_empty(const char *text)
 {
     return text != NULL ? text : "";
@@ -88,6 +86,7 @@ static void make_utf8(char *text)
 
 static void add_piece(struct ct_warnings *w, const char *text, size_t len)
 {
+    size_t before = w->text.len;
     if (w->n >= CT_WARNINGS_MAX) {
         return;
     }
@@ -95,6 +94,10 @@ static void add_piece(struct ct_warnings *w, const char *text, size_t len)
         ct_buf_add_str(&w->text, ",");
     }
     ct_buf_add_json(&w->text, text, len);
+    if (w->text.failed) {
+        w->text.len = before; // without the comma; nothing more is taken
+        return;
+    }
     w->n++;
 }
 
@@ -125,7 +128,7 @@ void ct_warnings_add(struct ct_warnings *w, const char *fmt, ...)
     va_end(args);
     make_utf8(text);
     for (const char *p = text; *p != '\0';) {
-        size_t len = piece_length(p, WARNING_BYTES);
+        size_t len = piece_length(p, CT_WARNING_BYTES);
         add_piece(w, p, len);
         p += len;
     }

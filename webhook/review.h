@@ -30,6 +30,9 @@ CT_CHECKED int ct_review_read(const json_t *document, struct ct_review *ret, str
 // Warnings for the one who created the pod. Each is cut into pieces of at most 256 bytes, the API
 // server's bound; more than CT_WARNINGS_MAX pieces are left out. Zero-initialise with .text.max set.
 #define CT_WARNINGS_MAX 16
+#define CT_WARNING_BYTES 256
+// Room for all of them, whatever they hold: an escaped character takes six bytes.
+#define CT_WARNINGS_BYTES ((size_t)CT_WARNINGS_MAX * (6 * CT_WARNING_BYTES + 3))
 struct ct_warnings {
     struct ct_buf text; // "…","…"
     unsigned n;
