@@ -9,6 +9,7 @@
 #include "ref.h"
 #include "scratch.h"
 #include "shape.h"
+#include "variables.h"
 
 int ct_case_deny(struct ct_case *c, enum ct_reason reason, struct ct_err *err, const char *fmt, ...)
 {
@@ -282,7 +283,9 @@ static int choose_named(struct ct_case *c, struct ct_err *err)
     return 0;
 }
 
-// The author's containers that hold a reference; if none does, the author's regular ones.
+// The author's containers that hold a reference; if none does, the author's regular ones. And those
+// of the author that are wrapped already: what another webhook adds to one container in between must
+// not take the protection from the others.
 static size_t choose_default(struct ct_case *c)
 {
     size_t chosen = 0;
@@ -294,10 +297,34 @@ static size_t choose_default(struct ct_case *c)
     for (size_t i = c->n_init; i < c->n_containers && chosen == 0; i++) {
         c->containers[i].wrap = c->containers[i].author;
     }
+    chosen = 0;
     for (size_t i = 0; i < c->n_containers; i++) {
-        chosen += c->containers[i].wrap;
+        struct ct_container *container = &c->containers[i];
+        container->wrap =
+            container->wrap || (container->author && container->wrapped && !container->injector);
+        chosen += container->wrap;
     }
     return chosen;
+}
+
+// May what stands for $(NAME) name the program? Not when its last '/' comes behind.
+static bool names_program(void *cls, const char *name, size_t len)
+{
+    (void)cls;
+    return strchr(name + len, '/') == NULL;
+}
+
+// What kubelet makes of it is not known here, and whether it is a launcher depends on the name.
+static int check_program(struct ct_case *c, const struct ct_container *container,
+                         const char *program, struct ct_err *err)
+{
+    if (!ct_variables_each_expansion(program, names_program, NULL)) {
+        return 0;
+    }
+    return ct_case_deny(c, CT_REASON_COMMAND, err,
+                        "command of %s %s runs \"%.80s\": the program's name must not come from a "
+                        "variable; write it out",
+                        ct_container_kind(container), container->name, program);
 }
 
 static int check_command(struct ct_case *c, const struct ct_container *container,
@@ -320,7 +347,7 @@ static int check_command(struct ct_case *c, const struct ct_container *container
                                 "own; give the app's program",
                                 kind, container->name, program);
         }
-        return 0;
+        return check_program(c, container, program, err);
     }
     const char *program = json_string_value(json_array_get(container->command, 0));
     if (!container->injector && program != NULL && *program == '/' &&
