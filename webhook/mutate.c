@@ -175,6 +175,28 @@ static int decide(struct ct_case *c, struct ct_patch *patch, struct ct_decision 
     return r;
 }
 
+// Does the pod say that it has been through here, and look like it?
+static bool carries_patch(const struct ct_case *c)
+{
+    const char *status =
+        ct_json_str(json_object_get(c->metadata, "annotations"), CT_ANNOTATION_STATUS);
+    return status != NULL && strcmp(status, CT_SHAPE_STATUS) == 0 && ct_trust_injected(c->spec);
+}
+
+// How audit lets pass what enforce would deny. Only a pod that is created, and not for a second time,
+// lacks protection by that.
+static void admit_by_audit(struct ct_case *c, const char *why, struct ct_decision *ret)
+{
+    bool create = strcmp(c->review.operation, "CREATE") == 0;
+    bool carries = create && carries_patch(c);
+    ret->outcome = carries ? CT_OUTCOME_UNCHANGED : CT_OUTCOME_UNPROTECTED;
+    ct_warnings_add(&c->warnings, "cloudtaser: %s (mode audit): %s",
+                    carries  ? "left unchanged, though it would be refused"
+                    : create ? "admitted without protection"
+                             : "admitted, though it would be refused",
+                    why);
+}
+
 static void deny(struct ct_case *c, const struct ct_err *why, struct ct_buf *out,
                  struct ct_decision *ret)
 {
@@ -187,10 +209,23 @@ static void deny(struct ct_case *c, const struct ct_err *why, struct ct_buf *out
         ct_review_deny(c->review.uid, sentence, &c->warnings, out);
         return;
     }
-    ret->outcome = CT_OUTCOME_UNPROTECTED;
-    ct_warnings_add(&c->warnings, "cloudtaser: admitted without protection (mode audit): %s",
-                    why->msg);
+    admit_by_audit(c, why->msg, ret);
     ct_review_allow(c->review.uid, NULL, &c->warnings, out);
+}
+
+// Restored and copied pods come with what was injected into their original. Where that is no longer
+// what would be injected, its author, who has written none of it, is told what to take away.
+static void explain_copy(const struct ct_case *c, struct ct_err *why)
+{
+    if (c->reason == CT_REASON_TAMPERED && strcmp(c->review.operation, "CREATE") == 0 &&
+        carries_patch(c)) {
+        (void)ct_err_add(
+            why, ". ", CT_EDENIED,
+            "The pod looks like a copy of an injected one: remove annotation " CT_ANNOTATION_STATUS
+            ", init container " CT_SHAPE_INJECTOR ", the volumes and mounts named " CT_SHAPE_VOLUME
+            "*, " CT_CONFIG_VARIABLE ", and \"" CT_SHAPE_WRAPPER
+            "\", \"--\" from each command; all of it is added anew");
+    }
 }
 
 static int answer(struct ct_case *c, struct ct_buf *out, struct ct_decision *ret,
@@ -200,6 +235,7 @@ static int answer(struct ct_case *c, struct ct_buf *out, struct ct_decision *ret
     CT_AUTO_PATCH patch = {.text = {.max = MAX_PATCH}};
     int r = decide(c, &patch, ret, &why);
     if (r == -CT_EDENIED) {
+        explain_copy(c, &why);
         deny(c, &why, out, ret);
     } else if (r == 0) {
         ct_review_allow(c->review.uid, &patch.text, &c->warnings, out);
@@ -249,11 +285,32 @@ static bool skip_at_once(const char *body, size_t len, struct ct_buf *out, struc
     return !out->failed;
 }
 
+// What cannot be read cannot be admitted: an error of HTTP would be, where the API server is told to
+// ignore them. Go's JSON may hold what ours does not take, a NUL in a key for one. Leaves r as it is
+// without a uid to answer with.
+static int refuse_unread(struct ct_case *c, int r, const char *body, size_t len,
+                         const struct ct_err *why, struct ct_buf *out, struct ct_decision *ret)
+{
+    struct ct_slice uid;
+    if (!ct_peek_uid(body, len, &uid) || uid.len >= sizeof(ret->uid)) {
+        return r;
+    }
+    copy_slice(&uid, ret->uid, sizeof(ret->uid));
+    c->review.uid = ret->uid;
+    c->review.operation = "";
+    c->reason = CT_REASON_MALFORMED;
+    ct_buf_reset(out);
+    deny(c, why, out, ret);
+    ret->warnings = c->warnings.n;
+    return out->failed ? -CT_ENOMEM : 0;
+}
+
 int ct_mutate(const struct ct_webhook_settings *settings, const struct ct_nodes *nodes,
               const char *body, size_t len, struct ct_buf *out, struct ct_decision *ret,
               struct ct_err *err)
 {
     struct ct_case c = {.settings = settings, .nodes = nodes};
+    struct ct_err why = {0};
     json_t *document = NULL;
     c.warnings.text.max = CT_WARNINGS_BYTES;
     memset(ret, 0, sizeof(*ret));
@@ -263,19 +320,24 @@ int ct_mutate(const struct ct_webhook_settings *settings, const struct ct_nodes 
     }
     ct_buf_reset(out);
     ct_scratch_open();
-    int r = check_memory(ct_json_parse(body, len, "the body", &document, err), err);
+    int r = check_memory(ct_json_parse(body, len, "the body", &document, &why), &why);
+    bool unread = r == -CT_EINVAL || r == -CT_ETOOBIG;
     if (r == 0) {
-        r = ct_review_read(document, &c.review, err);
+        r = ct_review_read(document, &c.review, &why);
     }
     if (r == 0) {
         c.holds_nul = holds_nul(body, len);
         c.metadata = json_object_get(c.review.object, "metadata");
         c.spec = json_object_get(c.review.object, "spec");
         note_request(&c, ret);
-        r = check_memory(answer(&c, out, ret, err), err);
+        r = check_memory(answer(&c, out, ret, &why), &why);
+    }
+    if (unread || r == -CT_ETOOBIG) {
+        r = refuse_unread(&c, r, body, len, &why, out, ret);
     }
     if (r != 0) {
         ct_buf_reset(out);
+        (void)ct_err_set(err, (enum ct_code) - r, "%s", why.msg);
     }
     case_done(&c);
     ct_scratch_close_json(document);

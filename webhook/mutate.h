@@ -65,9 +65,10 @@ void ct_mutate_init(void);
 // Decides on one request. `body` need not be NUL-terminated. `nodes` may be NULL (none is known:
 // every minimum above the pod's own share is out of reach). `out` is reset, and holds the complete
 // AdmissionReview answer afterwards: allowed, patched or denied (which is HTTP 200 too).
-// Negative for requests that cannot be answered: -CT_EINVAL (HTTP 400) malformed JSON, no request, no
-// uid, another apiVersion or kind than admission.k8s.io/v1 AdmissionReview; -CT_ETOOBIG (413) more
-// memory than a request may take; -CT_ENOMEM (500). *ret is filled as far as it is known in every case.
+// JSON that cannot be read, or takes more memory than a request may, is denied if a uid is found in it.
+// Negative for requests that cannot be answered: -CT_EINVAL (HTTP 400) such JSON without a uid, no
+// request, no uid, another apiVersion or kind than admission.k8s.io/v1 AdmissionReview; -CT_ETOOBIG
+// (413) too much memory, and no uid; -CT_ENOMEM (500). *ret is filled as far as it is known in every case.
 // Thread-safe; settings and nodes are only read.
 CT_CHECKED int ct_mutate(const struct ct_webhook_settings *settings, const struct ct_nodes *nodes,
                          const char *body, size_t len, struct ct_buf *out, struct ct_decision *ret,

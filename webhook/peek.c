@@ -266,3 +266,46 @@ bool ct_peek_skippable(const char *body, size_t len, struct ct_peek *ret)
            slice_is(&ret->api_version, "admission.k8s.io/v1") &&
            slice_is(&ret->kind, "AdmissionReview");
 }
+
+// From behind the opening quote to behind the closing one, whatever stands between.
+static bool skip_string(struct scanner *s, struct ct_slice *ret, bool *ret_plain)
+{
+    ret->text = s->p;
+    *ret_plain = true;
+    while (s->p < s->end && *s->p != '"') {
+        unsigned char c = (unsigned char)*s->p;
+        *ret_plain = *ret_plain && c >= 0x20 && c < 0x7f && c != '\\';
+        s->p += c == '\\' && s->end - s->p > 1 ? 2 : 1;
+    }
+    ret->len = (size_t)(s->p - ret->text);
+    return take(s, '"');
+}
+
+bool ct_peek_uid(const char *body, size_t len, struct ct_slice *ret)
+{
+    struct scanner s = {.p = body, .end = body + len};
+    int depth = 0;
+    bool request = false; // is the member of depth 1 that we are in the request?
+    bool wanted = false;  // is the next value the uid?
+    for (skip_space(&s); s.p < s.end; skip_space(&s)) {
+        bool plain;
+        char c = *s.p++;
+        depth += c == '{' || c == '[';
+        depth -= c == '}' || c == ']';
+        if (c != '"') {
+            wanted = wanted && c == ':';
+            continue;
+        }
+        if (!skip_string(&s, ret, &plain)) {
+            return false;
+        }
+        if (wanted) {
+            return plain && ret->len > 0;
+        }
+        skip_space(&s);
+        bool key = s.p < s.end && *s.p == ':';
+        request = depth == 1 && key ? slice_is(ret, "request") : request;
+        wanted = depth == 2 && key && request && slice_is(ret, "uid");
+    }
+    return false;
+}

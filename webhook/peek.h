@@ -26,4 +26,9 @@ struct ct_peek {
 // such a body is to be read in earnest, errors are found there. One pass, no memory.
 bool ct_peek_skippable(const char *body, size_t len, struct ct_peek *ret);
 
+// Looks for request.uid in a body that JSON's own reader refused, so that the request can be answered
+// at all. Brackets and strings are told apart, nothing else is checked. False when there is none, or
+// none of printable ASCII.
+bool ct_peek_uid(const char *body, size_t len, struct ct_slice *ret);
+
 #endif

@@ -129,9 +129,48 @@ static void finds_what_the_answer_needs(void **state)
     assert_true(peek.dry_run);
 }
 
+static void finds_the_uid_in_what_is_no_json(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *body, *uid; // NULL: none
+    } cases[] = {
+        {REVIEW(OBJECT("\"a\\u0000b\":1")), "u-1"},
+        {REVIEW("\"kind\":{\"uid\":\"x\"},\"a\":[\"uid\",{\"uid\":\"y\"}]," OBJECT("}}}")), "u-1"},
+        {"{ \"uid\" : \"x\" , \"request\" : { \"uid\" :\n\"u-1\" , \xff", "u-1"},
+        {"{\"a\":{\"uid\":\"x\"},\"request\":{\"a\":\"\\\"uid\\\":\",\"uid\":\"u-1\"", "u-1"},
+        {"{\"request\":{},\"a\":{\"uid\":\"x\"}}", NULL},
+        {REVIEW("\"object\":{\"uid\":\"x\"}"), NULL},
+        {REVIEW("\"uid\":7,\"kind\":\"x\""), NULL},
+        {REVIEW("\"uid\":[\"x\"]"), NULL},
+        {REVIEW("\"uid\":\"\""), NULL},
+        {REVIEW("\"uid\":\"a\\nb\""), NULL},
+        {REVIEW("\"uid\":\"\xc3\xa4\""), NULL},
+        {"{\"request\":{\"uid\":\"open", NULL},
+        {"{\"request\":{\"uid\":\"open\\", NULL},
+        {"[\"request\",{\"uid\":\"x\"}]", NULL},
+        {"", NULL},
+    };
+    for (size_t i = 0; i < CT_ARRAY_LEN(cases); i++) {
+        size_t len = strlen(cases[i].body);
+        char *copy = malloc(len > 0 ? len : 1); // without a NUL behind it
+        assert_non_null(copy);
+        memcpy(copy, cases[i].body, len);
+        struct ct_slice uid;
+        bool found = ct_peek_uid(copy, len, &uid);
+        if (found != (cases[i].uid != NULL) ||
+            (found &&
+             (uid.len != strlen(cases[i].uid) || memcmp(uid.text, cases[i].uid, uid.len) != 0))) {
+            fail_msg("%s: %d", cases[i].body, found);
+        }
+        free(copy);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(finds_the_uid_in_what_is_no_json),
         cmocka_unit_test(passes_over_only_what_is_plain),
         cmocka_unit_test(reads_no_further_than_told),
         cmocka_unit_test(bounds_depth),
