@@ -1,10 +1,8 @@
-#!/ usr / bin / env python3
-#SPDX - License - Identifier : Apache - 2.0
-""
-    "Golden cases of the decision engine.
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Golden cases of the decision engine.
 
-    Each mutate /
-    CASE / input.json is decided by the program `decide`; what comes out - the answer with its
+Each mutate/CASE/input.json is decided by the program `decide`; what comes out - the answer with its
 patch decoded, and what the patch makes of the pod - must equal mutate/CASE/expected.json. Every patch
 is applied by an RFC 6902 of our own, and the patched pod is sent through again: nothing may be left
 to do. `--update` writes the expected files instead (tools/update-golden).
@@ -64,14 +62,9 @@ def apply_patch(document, patch):
 
 def changes(before, after):
     """The members of metadata and spec that a patch has changed, whole."""
-    return
-{
-part : {
-key: value for key, value in after.get(part, {}).items()
-                   if before.get(part, {}).get(key) != value
-} for
-        part in("metadata", "spec")
-}
+    return {part: {key: value for key, value in after.get(part, {}).items()
+                   if before.get(part, {}).get(key) != value} for part in ("metadata", "spec")}
+
 
 def decode(decided):
     """Replaces the answer's base64 patch by what it says."""
@@ -145,14 +138,18 @@ def main():
     failed = 0
     for folder in folders:
         expected = folder / "expected.json"
-try : text
-= json.dumps(run_case(args.program, folder), indent = 2, ensure_ascii = False) +
-      "\n" if args.update : expected.write_text(text, encoding = "utf-8") elif text !=
-  expected.read_text(encoding = "utf-8")
-    : raise AssertionError(f "differs from expected.json:\n{text}")
-          except(AssertionError, ValueError, KeyError, IndexError, OSError) as problem
-    : failed += 1 print(f "FAIL {folder.name}: {problem}")
-                    print(f "{len(folders)} cases, {failed} failed") return 1 if failed or
-                (not args.case and len(folders) < ENOUGH) else 0
+        try:
+            text = json.dumps(run_case(args.program, folder), indent=2, ensure_ascii=False) + "\n"
+            if args.update:
+                expected.write_text(text, encoding="utf-8")
+            elif text != expected.read_text(encoding="utf-8"):
+                raise AssertionError(f"differs from expected.json:\n{text}")
+        except (AssertionError, ValueError, KeyError, IndexError, OSError) as problem:
+            failed += 1
+            print(f"FAIL {folder.name}: {problem}")
+    print(f"{len(folders)} cases, {failed} failed")
+    return 1 if failed or (not args.case and len(folders) < ENOUGH) else 0
 
-                    if __name__ == "__main__" : sys.exit(main())
+
+if __name__ == "__main__":
+    sys.exit(main())

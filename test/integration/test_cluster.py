@@ -1,43 +1,33 @@
-#SPDX - License - Identifier : Apache - 2.0
-""
-    "The webhook among everything else that a cluster does with a pod."
-    ""
+# SPDX-License-Identifier: Apache-2.0
+"""The webhook among everything else that a cluster does with a pod."""
 
-    import json
+import json
 
-        from environment import APPS from pods import PREFIX,
-    REFERENCE, TestCase, container, pod,
-    unique from process import wait_until from second_webhook import ANNOTATION, SIDECAR,
-    SecondWebhook
+from environment import APPS
+from pods import PREFIX, REFERENCE, TestCase, container, pod, unique
+from process import wait_until
+from second_webhook import ANNOTATION, SIDECAR, SecondWebhook
 
-        RESTRICTED = {
-            "allowPrivilegeEscalation" : False,
-            "capabilities" : {"drop" : ["ALL"]},
-            "runAsNonRoot" : True,
-            "runAsUser" : 1000,
-            "readOnlyRootFilesystem" : True,
-            "seccompProfile" : {"type" : "RuntimeDefault"}
-        } AMOUNT = {"cpu" : "200m", "memory" : "64Mi"}
+RESTRICTED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]},
+              "runAsNonRoot": True, "runAsUser": 1000, "readOnlyRootFilesystem": True,
+              "seccompProfile": {"type": "RuntimeDefault"}}
+AMOUNT = {"cpu": "200m", "memory": "64Mi"}
 
-    def
-    sized(requests = None, limits = None)
-    : return [container(env = {"PGPASSWORD" : REFERENCE},
-                        resources = {"requests" : requests or AMOUNT, "limits" : limits or AMOUNT})]
 
-      def deployment(template, replicas = 1)
-    : name = unique("deployment") labels = {"app" : name} return
-{
-    "apiVersion" : "apps/v1",
-                   "kind" : "Deployment",
-                            "metadata" : {"name" : name, "labels" : labels},
-                                         "spec":
-    {
-        "replicas" : replicas, "selector" : {"matchLabels" : labels}, "template":
-        {
-            "metadata" : {**template["metadata"], "labels" : labels}, "spec" : template["spec"]
-        }
-    }
-}
+def sized(requests=None, limits=None):
+    return [container(env={"PGPASSWORD": REFERENCE},
+                      resources={"requests": requests or AMOUNT, "limits": limits or AMOUNT})]
+
+
+def deployment(template, replicas=1):
+    name = unique("deployment")
+    labels = {"app": name}
+    return {"apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": name, "labels": labels},
+            "spec": {"replicas": replicas, "selector": {"matchLabels": labels},
+                     "template": {"metadata": {**template["metadata"], "labels": labels},
+                                  "spec": template["spec"]}}}
+
 
 class Cluster(TestCase):
     def pods_of(self, name):
@@ -60,7 +50,7 @@ class Cluster(TestCase):
         for stored in found:
             self.assertTrue(stored["metadata"]["generateName"].startswith(name))
             self.assert_injected(stored, template)
-#The template itself is what its author wrote.
+        # The template itself is what its author wrote.
         self.assertEqual(made["spec"]["template"]["spec"]["containers"][0]["command"],
                          template["spec"]["containers"][0]["command"])
         self.delete_all(name)
@@ -116,7 +106,7 @@ class Cluster(TestCase):
         original = pod(containers=sized())
         stored = self.cluster.create(original, namespace)
         self.assert_injected(stored, original)
-#An init container counts with the highest, not with the sum : the injector adds nothing.
+        # An init container counts with the highest, not with the sum: the injector adds nothing.
         used = wait_until(lambda: (lambda s: s if s["used"]["pods"] == "1" else None)(
             self.cluster.api("GET", path)["status"]), "the quota to count the pod", 30)["used"]
         self.assertEqual((used["requests.cpu"], used["limits.memory"]), ("200m", "64Mi"))
@@ -143,7 +133,7 @@ class Cluster(TestCase):
         self.assert_injected(stored, original)
 
     def test_a_sidecar_with_a_reference_that_another_webhook_adds_later(self):
-#Its author is not the pod's: no secret for it unless the pod names it, and a warning.
+        # Its author is not the pod's: no secret for it unless the pod names it, and a warning.
         secret = [{"name": "PGPASSWORD", "value": REFERENCE}]
         later = SecondWebhook(self.cluster, self.env.webhook_ca, "later-secret", secret)
         self.addCleanup(later.close)
@@ -277,7 +267,7 @@ class Cluster(TestCase):
         self.cluster.kubectl(*annotate, "example.com/note=x")
 
     def test_the_injectors_image_stays(self):
-#A gated pod waits, and all of its images can be changed before anything has run.
+        # A gated pod waits, and all of its images can be changed before anything has run.
         name = self.admit(pod(schedulingGates=[{"name": "example.com/wait"}]))["metadata"]["name"]
 
         def patch(container, image):
