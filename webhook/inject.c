@@ -127,10 +127,10 @@ static void inject_mounts(const struct ct_container *container, struct ct_patch 
 }
 
 static int inject_variable(struct ct_case *c, const struct ct_container *container,
-                           struct insertion *in, const char *name, const char *text,
-                           enum ct_reason reason, struct ct_err *err)
+                           struct insertion *in, const struct ct_derived *derived,
+                           struct ct_err *err)
 {
-    int r = ct_variables_check_derived(c, container, name, text, reason, err);
+    int r = ct_variables_check_derived(c, container, derived, err);
     if (r < 0) {
         return r;
     }
@@ -138,9 +138,9 @@ static int inject_variable(struct ct_case *c, const struct ct_container *contain
         struct ct_buf *out = &in->patch->text;
         insertion_begin(in);
         ct_buf_add_str(out, "{\"name\":");
-        ct_buf_add_json(out, name, strlen(name));
+        ct_buf_add_json(out, derived->name, strlen(derived->name));
         ct_buf_add_str(out, ",\"value\":");
-        ct_buf_add_json(out, text, strlen(text));
+        ct_buf_add_json(out, derived->text, strlen(derived->text));
         ct_buf_add_str(out, "}");
         insertion_end(in);
     }
@@ -150,11 +150,12 @@ static int inject_variable(struct ct_case *c, const struct ct_container *contain
 // kubelet expands $(NAME) from variables that stand before: ours go in front, so that the author's
 // can nest those of annotations.
 static int inject_variables(struct ct_case *c, const struct ct_container *container,
-                            const char *config, struct ct_patch *patch, struct ct_err *err)
+                            const struct ct_derived *config, struct ct_patch *patch,
+                            struct ct_err *err)
 {
     struct insertion in = {.patch = patch, .exists = container->env != NULL, .at_front = true};
     container_path(container, "env", in.path, sizeof(in.path));
-    int r = inject_variable(c, container, &in, CT_CONFIG_VARIABLE, config, CT_REASON_TAMPERED, err);
+    int r = inject_variable(c, container, &in, config, err);
     for (size_t i = 0; i < c->annotations.n_variables && r == 0; i++) {
         const struct ct_annotation_variable *variable = &c->annotations.variables[i];
         char text[REF_TEXT_MAX];
@@ -164,7 +165,9 @@ static int inject_variables(struct ct_case *c, const struct ct_container *contai
         }
         (void)snprintf(text, sizeof(text), "${vault:%s#%s%s}", variable->ref.path,
                        variable->ref.key, version);
-        r = inject_variable(c, container, &in, variable->name, text, CT_REASON_ANNOTATION, err);
+        const struct ct_derived derived = {
+            .name = variable->name, .text = text, .reason = CT_REASON_ANNOTATION};
+        r = inject_variable(c, container, &in, &derived, err);
     }
     insertion_finish(&in);
     return r;
@@ -193,17 +196,25 @@ static void inject_init_container(struct ct_case *c, struct ct_patch *patch)
 
 int ct_inject(struct ct_case *c, const char *identity, struct ct_patch *patch, struct ct_err *err)
 {
-    CT_AUTO_BUF config = {.max = CT_CONFIG_MAX};
-    int r = ct_vault_write_config(c, &config, err);
+    CT_AUTO_BUF text = {.max = CT_CONFIG_MAX};
+    CT_AUTO_BUF other = {.max = CT_CONFIG_MAX};
+    int r = ct_vault_write_config(c, false, &text, err);
+    if (r == 0) {
+        r = ct_vault_write_config(c, true, &other, err);
+    }
     if (r != 0) {
         return r;
     }
+    const struct ct_derived config = {.name = CT_CONFIG_VARIABLE,
+                                      .text = text.data,
+                                      .other = other.data,
+                                      .reason = CT_REASON_TAMPERED};
     inject_volumes(c, identity, patch);
     for (size_t i = 0; i < c->n_containers; i++) {
         const struct ct_container *container = &c->containers[i];
         if (container->wrap) {
             inject_command(container, patch);
-            r = inject_variables(c, container, config.data, patch, err);
+            r = inject_variables(c, container, &config, patch, err);
             if (r != 0) {
                 return r;
             }

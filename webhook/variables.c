@@ -218,27 +218,31 @@ int ct_variables_check(struct ct_case *c, int *ret_min, struct ct_err *err)
     return 0;
 }
 
+static bool is_derived(const struct ct_derived *derived, const char *value)
+{
+    return value != NULL && (strcmp(value, derived->text) == 0 ||
+                             (derived->other != NULL && strcmp(value, derived->other) == 0));
+}
+
 int ct_variables_check_derived(struct ct_case *c, const struct ct_container *container,
-                               const char *name, const char *text, enum ct_reason reason,
-                               struct ct_err *err)
+                               const struct ct_derived *derived, struct ct_err *err)
 {
     int found = 0;
     size_t i;
     json_t *variable;
     json_array_foreach(container->env, i, variable)
     {
-        if (strcmp(ct_json_str(variable, "name"), name) != 0) {
+        if (strcmp(ct_json_str(variable, "name"), derived->name) != 0) {
             continue;
         }
-        const char *value = ct_json_str(variable, "value");
-        if (found != 0 || value == NULL || strcmp(value, text) != 0 ||
+        if (found != 0 || !is_derived(derived, ct_json_str(variable, "value")) ||
             json_object_get(variable, "valueFrom") != NULL) {
             return ct_case_deny(
-                c, reason, err,
+                c, derived->reason, err,
                 "variable %.80s of %s %.80s is set already, and not to what CloudTaser "
                 "sets it to%s: remove it",
-                name, ct_container_kind(container), container->name,
-                reason == CT_REASON_ANNOTATION ? " for an annotation" : "");
+                derived->name, ct_container_kind(container), container->name,
+                derived->reason == CT_REASON_ANNOTATION ? " for an annotation" : "");
         }
         found = 1;
     }

@@ -12,11 +12,19 @@
 // CLOUDTASER_CONFIG is left for ct_variables_check_derived().
 CT_CHECKED int ct_variables_check(struct ct_case *c, int *ret_min, struct ct_err *err);
 
-// Does a wrapped container hold variable `name` already? 1 yes, with that very text; 0 no; a denial
-// when its text differs, when it is there more than once, or takes its value from elsewhere.
+// A variable as it is derived; `other` is a second text that is as good where it stands already, NULL
+// for none.
+struct ct_derived {
+    const char *name;
+    const char *text;
+    const char *other;
+    enum ct_reason reason; // of the denial
+};
+
+// Does a wrapped container hold the variable already? 1 yes, with such a text; 0 no; a denial when
+// its text differs, when it is there more than once, or takes its value from elsewhere.
 CT_CHECKED int ct_variables_check_derived(struct ct_case *c, const struct ct_container *container,
-                                          const char *name, const char *text, enum ct_reason reason,
-                                          struct ct_err *err);
+                                          const struct ct_derived *derived, struct ct_err *err);
 
 // Calls back for each $(NAME) of a text that kubelet would expand; "$$(" is its escape. Stops at the
 // first callback that returns true, and returns true then.

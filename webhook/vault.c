@@ -231,9 +231,21 @@ int ct_vault_configure(struct ct_case *c, struct ct_err *err)
     return r != 0 ? r : check_auth(c, err);
 }
 
-int ct_vault_write_config(const struct ct_case *c, struct ct_buf *out, struct ct_err *err)
+int ct_vault_write_config(const struct ct_case *c, bool other, struct ct_buf *out,
+                          struct ct_err *err)
 {
-    ct_config_write(&c->config, out);
+    const struct ct_minimum *m = &c->minimum;
+    struct ct_config changed;
+    if (other && (c->settings->mode != CT_MODE_WARN || (m->points == 0 && m->require == 0))) {
+        return 0;
+    }
+    if (other) {
+        bool left_out = c->config.min_score == 0 && c->config.require == 0;
+        changed = c->config;
+        changed.min_score = left_out ? m->points : 0;
+        changed.require = left_out ? m->require : 0;
+    }
+    ct_config_write(other ? &changed : &c->config, out);
     if (out->failed || out->len == 0) {
         return ct_err_set(err, CT_ENOMEM, "out of memory for " CT_CONFIG_VARIABLE);
     }

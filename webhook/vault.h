@@ -11,9 +11,11 @@
 // operator's permission.
 CT_CHECKED int ct_vault_configure(struct ct_case *c, struct ct_err *err);
 
-// The text of CLOUDTASER_CONFIG, the same for each container of the pod. No value that an
+// The text of CLOUDTASER_CONFIG, the same for each container of the pod. With `other`, in mode warn,
+// as it would be had the nodes been judged otherwise: with the minimum that c->config leaves out, or
+// without the one that it holds; nothing is written where that makes no difference. No value that an
 // author may write into it can hold a '$', so that kubelet's expansion of $(NAME) finds nothing.
-CT_CHECKED int ct_vault_write_config(const struct ct_case *c, struct ct_buf *out,
+CT_CHECKED int ct_vault_write_config(const struct ct_case *c, bool other, struct ct_buf *out,
                                      struct ct_err *err);
 
 // Writes an address in its comparable form: "scheme://host:port", lower case, port always there, no
