@@ -1,14 +1,48 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "settings.h"
 
+#include <string.h>
+
 #include "config.h"
 #include "ct_version.h"
 #include "quantity.h"
+#include "text.h"
 
 static int check_quantity(const char *value, struct ct_err *err)
 {
     double ignored;
     return ct_quantity_parse(value, &ignored, err);
+}
+
+#define SIZE_OF(field) sizeof(((struct ct_config *)NULL)->field)
+
+// What pods may not write into their annotations is no default for them either.
+static int check_role(const char *value, struct ct_err *err)
+{
+    return ct_config_check_role("role", value, err);
+}
+
+static int check_auth_path(const char *value, struct ct_err *err)
+{
+    return ct_config_check_path("path", value, SIZE_OF(auth_path), err);
+}
+
+static int check_namespace(const char *value, struct ct_err *err)
+{
+    return ct_config_check_path("namespace", value, SIZE_OF(vault_namespace), err);
+}
+
+// As far as to see that there is one; the rest is the container runtime's business.
+static int check_image(const char *value, struct ct_err *err)
+{
+    size_t len = strlen(value);
+    if (len == 0 || len > 512 || !ct_text_is_printable(value, len) || strchr(value, ' ') != NULL) {
+        return ct_err_set(err, CT_EINVAL,
+                          "\"%.80s\" names no image: give NAME[:TAG][@DIGEST], at most 512 "
+                          "characters and no spaces",
+                          value);
+    }
+    return 0;
 }
 
 static const char *const log_formats[] = {"text", "json", NULL};
@@ -77,6 +111,7 @@ static const struct ct_option options[] = {
      .offset = AT(injector_image),
      .fallback = "cloudtaser-injector:" CT_VERSION,
      .argument = "IMAGE",
+     .check = check_image,
      .help = "Image of the init container that brings the wrapper."},
     {.name = "injector-cpu",
      .kind = CT_OPTION_STRING,
@@ -108,16 +143,19 @@ static const struct ct_option options[] = {
      .kind = CT_OPTION_STRING,
      .offset = AT(vault_role),
      .argument = "ROLE",
+     .check = check_role,
      .help = "Vault role for pods that name none."},
     {.name = "vault-auth-path",
      .kind = CT_OPTION_STRING,
      .offset = AT(vault_auth_path),
      .argument = "PATH",
+     .check = check_auth_path,
      .help = "Mount of the login for pods that name none; the method's name."},
     {.name = "vault-namespace",
      .kind = CT_OPTION_STRING,
      .offset = AT(vault_namespace),
      .argument = "NAMESPACE",
+     .check = check_namespace,
      .help = "Vault namespace for pods that name none."},
     {.name = "vault-timeout",
      .kind = CT_OPTION_DURATION,
