@@ -138,13 +138,18 @@ class BadVault:
             self.context.load_cert_chain(certificate, key)
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.thread = threading.Thread(target=self._accept, daemon=True)
+        self.thread.start()
 
     @property
     def address(self):
         return f"{'https' if self.context else 'http'}://127.0.0.1:{self.port}"
 
     def close(self):
+        # Closed under the thread's feet, the descriptor's number could become the next server's
+        # listener, and this thread would answer for it with the wrong certificate.
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.thread.join()
         self.listener.close()
 
     def _accept(self):

@@ -56,6 +56,19 @@ def children(pid):
     return [int(p) for p in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def app_of(process, name):
+    """The app's pid, once it has become `name`: the wrapper has other, passing children before."""
+    def look():
+        for pid in children(process.pid):
+            try:
+                if status(pid, "Name") == name and status(pid, "State") != "t":
+                    return pid
+            except FileNotFoundError:
+                continue
+        return None
+    return until(look, f"the app {name}")
+
+
 def until(condition, what, seconds=10):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -127,8 +140,7 @@ class Signals(Base):
     def test_those_that_c_libraries_reserve(self):
         for number in RESERVED:
             process = self.start(["/bin/sleep", "60"])
-            until(lambda p=process: children(p.pid), "the app")
-            until(lambda p=process: status(children(p.pid)[0], "Name") == "sleep", "its exec")
+            app_of(process, "sleep")
             os.kill(process.pid, number)
             self.assertEqual(process.wait(10), 128 + number)
 
@@ -157,8 +169,9 @@ class Signals(Base):
         for preparation in None, prepare:
             plain = subprocess.run(script, capture_output=True, text=True, check=True,
                                    preexec_fn=preparation)
-            wrapped = self.start(script, preexec_fn=preparation)
-            self.assertEqual(wrapped.communicate()[0], plain.stdout)
+            wrapped = self.start(script, preexec_fn=preparation, stderr=subprocess.PIPE)
+            out, err = wrapped.communicate()
+            self.assertEqual(out, plain.stdout, err)
 
     def test_ignored_sigchld_does_not_lose_the_exit_code(self):
         process = self.start(["/bin/sh", "-c", "exit 7"],
@@ -253,8 +266,7 @@ class Stops(Base):
 
     def test_a_terminal_stop_sent_to_the_wrapper_stops_the_app(self):
         process = self.start(["/bin/sleep", "60"], preexec_fn=lambda: os.setpgid(0, 0))
-        app = until(lambda: children(process.pid), "the app")[0]
-        until(lambda: status(app, "Name") == "sleep", "its exec")
+        app = app_of(process, "sleep")
         for number in signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU:
             with self.subTest(signal=number):
                 os.kill(process.pid, number)
