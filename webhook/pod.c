@@ -229,12 +229,20 @@ int ct_pod_read(struct ct_case *c, struct ct_err *err)
         c->n_containers = 0;
         return ct_err_set(err, CT_ENOMEM, "out of memory for the pod's containers");
     }
+    size_t variables = 0;
     for (size_t i = 0; i < c->n_containers && r == 0; i++) {
         struct ct_container *container = &c->containers[i];
         container->init = i < c->n_init;
         container->index = container->init ? i : i - c->n_init;
         container->json = json_array_get(container->init ? init : regular, container->index);
         r = read_container(c, container, err);
+        variables += json_array_size(container->env);
+    }
+    if (r == 0 && variables > CT_POD_MAX_ALL_VARIABLES) {
+        r = ct_case_deny(c, CT_REASON_MALFORMED, err,
+                         "the pod has %zu variables in env of all containers; %d are allowed with "
+                         "CloudTaser",
+                         variables, CT_POD_MAX_ALL_VARIABLES);
     }
     if (r == 0) {
         find_author(c);

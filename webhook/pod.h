@@ -15,7 +15,8 @@
 #include "review.h"
 
 // Bounds of what deciding on one pod may cost, far above what pods are made of.
-#define CT_POD_MAX_VARIABLES 2048 // in a container
+#define CT_POD_MAX_VARIABLES 2048     // in a container
+#define CT_POD_MAX_ALL_VARIABLES 8192 // each is held against each of the annotations'
 #define CT_POD_MAX_CONTAINERS 256
 #define CT_POD_MAX_MANAGERS 512      // entries of managedFields
 #define CT_POD_MAX_REQUIREMENTS 2048 // of node affinity (values counted), nodeSelector, tolerations

@@ -75,31 +75,53 @@ static void tells_what_was_decided(void **state)
     assert_non_null(strstr(d.sentence, "cloudtaser.io/nonsense"));
 }
 
-// 2100 tolerations are held against no node at all.
-static void bounds_what_a_decision_costs(void **state)
+#define REVIEW_OPEN                                                                                \
+    "{\"apiVersion\":\"admission.k8s.io/"                                                          \
+    "v1\",\"kind\":\"AdmissionReview\",\"request\":{\"uid\":\"u\","                                \
+    "\"operation\":\"CREATE\",\"kind\":{\"group\":\"\",\"version\":\"v1\",\"kind\":\"Pod\"},"      \
+    "\"resource\":{\"resource\":\"pods\"},\"object\":{\"metadata\":{\"annotations\":"              \
+    "{\"cloudtaser.io/inject\":\"true\"}},\"spec\":{"
+
+static void refuses_as_too_much(const struct ct_buf *body, const char *sentence)
 {
-    (void)state;
-    static const char head[] =
-        "{\"metadata\":{\"annotations\":{\"cloudtaser.io/inject\":\"true\"}},"
-        "\"spec\":{\"tolerations\":[";
-    CT_AUTO_BUF body = {.max = 1 << 20};
-    ct_buf_add_str(&body, "{\"apiVersion\":\"admission.k8s.io/v1\",\"kind\":\"AdmissionReview\","
-                          "\"request\":{\"uid\":\"u\",\"operation\":\"CREATE\","
-                          "\"kind\":{\"group\":\"\",\"version\":\"v1\",\"kind\":\"Pod\"},"
-                          "\"resource\":{\"resource\":\"pods\"},\"object\":");
-    ct_buf_add_str(&body, head);
-    for (int i = 0; i < 2100; i++) {
-        ct_buf_add_str(&body, i > 0 ? ",{}" : "{}");
-    }
-    ct_buf_add_str(&body, "],\"containers\":[{\"name\":\"app\"}]}}}}");
-    assert_false(body.failed);
     CT_AUTO_BUF out = {.max = 1 << 20};
     struct ct_decision d;
     struct ct_err err = {0};
-    expect_ok(ct_mutate(&settings, nodes, body.data, body.len, &out, &d, &err), &err);
+    assert_false(body->failed);
+    expect_ok(ct_mutate(&settings, nodes, body->data, body->len, &out, &d, &err), &err);
     assert_int_equal(d.outcome, CT_OUTCOME_DENIED);
     assert_int_equal(d.reason, CT_REASON_MALFORMED);
-    assert_non_null(strstr(d.sentence, "2100 requirements of nodes; 2048 are allowed"));
+    assert_non_null(strstr(d.sentence, sentence));
+}
+
+static void add_times(struct ct_buf *body, size_t n, const char *text)
+{
+    for (size_t i = 0; i < n; i++) {
+        ct_buf_add_str(body, i > 0 ? "," : "");
+        ct_buf_add_str(body, text);
+    }
+}
+
+// 2100 tolerations are held against no node at all, 10000 variables against no annotation.
+static void bounds_what_a_decision_costs(void **state)
+{
+    (void)state;
+    CT_AUTO_BUF tolerations = {.max = 1 << 20};
+    ct_buf_add_str(&tolerations, REVIEW_OPEN "\"tolerations\":[");
+    add_times(&tolerations, 2100, "{}");
+    ct_buf_add_str(&tolerations, "],\"containers\":[{\"name\":\"app\"}]}}}}");
+    refuses_as_too_much(&tolerations, "2100 requirements of nodes; 2048 are allowed");
+
+    CT_AUTO_BUF container = {.max = 1 << 20};
+    CT_AUTO_BUF variables = {.max = 1 << 20};
+    ct_buf_add_str(&container, "{\"name\":\"app\",\"env\":[");
+    add_times(&container, 2000, "{\"name\":\"A\"}");
+    ct_buf_add_str(&container, "]}");
+    assert_false(container.failed);
+    ct_buf_add_str(&variables, REVIEW_OPEN "\"containers\":[");
+    add_times(&variables, 5, container.data);
+    ct_buf_add_str(&variables, "]}}}}");
+    refuses_as_too_much(&variables, "10000 variables in env of all containers; 8192 are allowed");
 }
 
 static void names_every_outcome_and_reason(void **state)
@@ -152,6 +174,17 @@ static void cuts_off_what_takes_too_much_memory(void **state)
     struct ct_err err = {0};
     int r = ct_mutate(&settings, nodes, body, len, &out, &d, &err);
     expect_error(r, &err, CT_ETOOBIG, "96 MiB");
+    // With a uid in front it is answered: no error that an API server might ignore.
+    static const char head[] = "{\"request\":{\"uid\":\"u-1\",\"object\":[[]";
+    memcpy(body, head, strlen(head));
+    for (size_t i = strlen(head); i < len; i++) {
+        body[i] = ",[]"[(i - strlen(head)) % 3];
+    }
+    err = (struct ct_err){0};
+    expect_ok(ct_mutate(&settings, nodes, body, len, &out, &d, &err), &err);
+    assert_int_equal(d.outcome, CT_OUTCOME_DENIED);
+    assert_string_equal(d.uid, "u-1");
+    assert_non_null(strstr(d.sentence, "96 MiB"));
     free(body);
     // The next request is not disturbed.
     expect_ok(ct_mutate(&settings, nodes, good, strlen(good), &out, &d, &err), &err);
