@@ -142,6 +142,43 @@ class Author(TestCase):
                 "CLOUDTASER_CONFIG"),
         })
 
+    def test_an_injector_with_a_way_to_be_replaced(self):
+        stored = self.admit(pod())
+        again = {"apiVersion": "v1", "kind": "Pod", "spec": stored["spec"],
+                 "metadata": {"name": stored["metadata"]["name"] + "-again",
+                              "annotations": stored["metadata"]["annotations"]}}
+        # The control: as it was stored it is admitted, the service account's mount included.
+        self.admit(again)
+        again["metadata"]["name"] += "-2"
+        injector = again["spec"]["initContainers"][0]
+        again["spec"]["volumes"] += [{"name": "a", "emptyDir": {}}, {"name": "b", "emptyDir": {}}]
+        mounts = [{"name": "a", "mountPath": "/var/run/secrets/a"},
+                  {"name": "b", "mountPath": "/var/run/secrets/a/b"}]
+        self.refuse_all({
+            "nested mounts": ({**again, "spec": {**again["spec"], "initContainers": [
+                {**injector, "volumeMounts": injector["volumeMounts"] + mounts}]}},
+                "cloudtaser-injector", "volumeMounts", "copy of an injected one"),
+            "variables": ({**again, "spec": {**again["spec"], "initContainers": [
+                {**injector, "env": [{"name": "A", "value": "b"}]}]}},
+                "cloudtaser-injector", "env", "copy of an injected one"),
+        })
+
+    def test_a_file_of_kubelets_over_ours(self):
+        for path in ("/cloudtaser/wrapper", "/cloudtaser-identity/vault-token", "//cloudtaser/./x"):
+            self.refused(pod(containers=one(terminationMessagePath=path)),
+                         "terminationMessagePath", path)
+        self.admit(pod(containers=one(terminationMessagePath="/tmp/message")))
+
+    def test_a_program_that_a_variable_names(self):
+        self.refused(pod(containers=one(command=["$(SH)", "-c", "x"])), "$(SH)", "write it out")
+
+    def test_a_nul_in_a_key(self):
+        made = pod()
+        made["metadata"]["annotations"]["a\0b"] = "x"
+        status, answer = self.cluster.request("POST", "/api/v1/namespaces/apps/pods", made)
+        self.assertEqual(status, 403, answer)
+        self.assertIn(b"a key holds a NUL character", answer)
+
     def test_every_problem_is_told_at_once(self):
         reason = self.refused(pod({"vault-auth-method": "ldap", "min-protection-score": "99"}))
         self.assertIn("ldap", reason)
