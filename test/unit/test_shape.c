@@ -86,30 +86,38 @@ static void recognises_what_it_writes(void **state)
 #define SA "/var/run/secrets/kubernetes.io/serviceaccount"
 #define MOUNTS(more) "[{\"name\":\"cloudtaser\",\"mountPath\":\"/cloudtaser\"}," more "]"
 #define ACCOUNT(name) "{\"name\":\"" name "\",\"mountPath\":\"" SA "\",\"readOnly\":true}"
-#define PROJECTED(name, sources)                                                                   \
-    "{\"name\":\"" name "\",\"projected\":{\"defaultMode\":420,\"sources\":[" sources "]}}"
 #define TOKEN "{\"serviceAccountToken\":{\"expirationSeconds\":3607,\"path\":\"token\"}}"
+#define ROOT_CA                                                                                    \
+    "{\"configMap\":{\"name\":\"kube-root-ca.crt\",\"items\":[{\"key\":\"ca.crt\",\"path\":\"ca."  \
+    "crt\"}]}}"
+#define NAMESPACE                                                                                  \
+    "{\"downwardAPI\":{\"items\":[{\"path\":\"namespace\",\"fieldRef\":{\"apiVersion\":\"v1\","    \
+    "\"fieldPath\":\"metadata.namespace\"}}]}}"
 
-static const char
-    pod_volumes[] = "[" PROJECTED("kube-api-access-a", TOKEN
-                                  ",{\"configMap\":{\"name\":\"kube-root-ca.crt\",\"items\":[{"
-                                  "\"key\":\"ca.crt\","
-                                  "\"path\":\"ca.crt\"}]}},{\"downwardAPI\":{\"items\":[{\"path\":"
-                                  "\"namespace\",\"fieldRef\":"
-                                  "{\"apiVersion\":\"v1\",\"fieldPath\":\"metadata.namespace\"}}]}"
-                                  "}") "," PROJECTED("kube-api-access-b",
-                                                     TOKEN) ","
-                                                            "{\"name\":\"kube-api-access-dir\","
-                                                            "\"emptyDir\":{}},"
-                                                            "{\"name\":\"mine\",\"emptyDir\":{}}"
-                                                            "," PROJECTED(
-                                                                "kube-api-access-empty",
-                                                                "") "," PROJECTED("kube-api-access-"
-                                                                                  "map",
-                                                                                  TOKEN
-                                                                                  ",{\"configMap\":"
-                                                                                  "{\"name\":"
-                                                                                  "\"mine\"}}") "]";
+// The pod's volumes: projected ones with these sources, else emptyDirs.
+static json_t *pod_volumes(void)
+{
+    static const char *const volumes[][2] = {
+        {"kube-api-access-a", "[" TOKEN "," ROOT_CA "," NAMESPACE "]"},
+        {"kube-api-access-b", "[" TOKEN "]"},
+        {"kube-api-access-map", "[" TOKEN ",{\"configMap\":{\"name\":\"mine\"}}]"},
+        {"kube-api-access-empty", "[]"},
+        {"kube-api-access-dir", NULL},
+        {"mine", NULL},
+    };
+    json_t *list = json_array();
+    for (size_t i = 0; i < CT_ARRAY_LEN(volumes); i++) {
+        const char *sources = volumes[i][1];
+        json_t *volume =
+            sources == NULL
+                ? json_pack("{s:s,s:{}}", "name", volumes[i][0], "emptyDir")
+                : json_pack("{s:s,s:{s:i,s:o}}", "name", volumes[i][0], "projected", "defaultMode",
+                            420, "sources", json_loads(sources, 0, NULL));
+        assert_non_null(volume);
+        json_array_append_new(list, volume);
+    }
+    return list;
+}
 
 static void names_the_field_that_differs(void **state)
 {
@@ -172,8 +180,7 @@ static void names_the_field_that_differs(void **state)
          "resources"},
     };
     struct ct_webhook_settings s = settings();
-    CT_AUTO_JSON volumes = json_loads(pod_volumes, 0, NULL);
-    assert_non_null(volumes);
+    CT_AUTO_JSON volumes = pod_volumes();
     for (size_t i = 0; i < CT_ARRAY_LEN(cases); i++) {
         json_t *made = injector(&s);
         if (cases[i].value == NULL) {
