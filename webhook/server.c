@@ -32,8 +32,7 @@ static uint64_t now_ns(void)
 // One line for each pod that is patched or refused; of those that did not opt in only for debugging.
 static void log_decision(const struct ct_decision *d, uint64_t ns)
 {
-    bool refused = d->outcome == CT_OUTCOME_DENIED || d->outcome == CT_OUTCOME_UNPROTECTED;
-    bool warn = refused || d->below_minimum;
+    bool warn = d->reason != CT_REASON_NONE; // refused, or admitted in spite of it
     bool skipped = d->outcome == CT_OUTCOME_SKIPPED;
     ct_log(warn      ? CT_LOG_WARN
            : skipped ? CT_LOG_DEBUG
