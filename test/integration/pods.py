@@ -140,7 +140,7 @@ class TestCase(unittest.TestCase):
         settings = json.loads(config[0]["value"])
         self.assertTrue(settings["address"].startswith("https://127.0.0.1:"))
         self.assertEqual(settings["token-file"], "/cloudtaser-identity/vault-token")
-        self.assertEqual(settings["container"], now["name"])
+        self.assertNotIn("container", settings)
         mounts = {m["mountPath"]: m for m in now["volumeMounts"]}
         for path, volume in (("/cloudtaser", "cloudtaser"),
                              ("/cloudtaser-identity", "cloudtaser-identity")):
