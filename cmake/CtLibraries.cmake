@@ -3,7 +3,7 @@
 # prefix that tools/deps makes (CMAKE_PREFIX_PATH).
 #
 #   both worlds:   ct::crypto ct::ssl ct::curl ct::jansson ct::threads
-#   dynamic only:  ct::microhttpd ct::gnutls ct::cap ct::seccomp ct::cmocka
+#   dynamic only:  ct::microhttpd ct::gnutls ct::cap ct::seccomp ct::yaml ct::cmocka
 
 # A dynamic library that is not installed only matters to those who link it: then CMake names the
 # missing target, and tools/setup is what installs it.
@@ -54,5 +54,6 @@ else()
     ct_find_dynamic(gnutls gnutls)
     ct_find_dynamic(cap libcap)
     ct_find_dynamic(seccomp libseccomp)
+    ct_find_dynamic(yaml yaml-0.1)
     ct_find_dynamic(cmocka cmocka)
 endif()

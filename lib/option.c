@@ -233,21 +233,10 @@ static const char *flag_value(const char *equals, bool is_bool, char **argv, int
     return NULL;
 }
 
-static void read_flag(struct parser *p, char **argv, int argc, int *at)
+// `i` is the option's index, or the table's n for --config.
+static void take_flag(struct parser *p, size_t i, const char *value, const char *flag)
 {
-    struct ct_shown shown;
-    const char *name = argv[*at] + 2;
-    size_t len = strcspn(name, "=");
-    const char *equals = name[len] == '=' ? name + len : NULL;
-    const char *flag = ct_text_show(&shown, argv[*at], len + 2);
-    size_t i = find_option(p->table, name, len);
-    bool is_config = p->table->file && len == strlen("config") && strncmp(name, "config", len) == 0;
-    if (i == p->table->n && !is_config) {
-        (void)ct_err_add(&p->all, "\n", CT_EINVAL, "unknown option %s", flag);
-        return;
-    }
-    const struct ct_option *o = is_config ? NULL : &p->table->options[i];
-    const char *value = flag_value(equals, o != NULL && o->kind == CT_OPTION_BOOL, argv, argc, at);
+    const struct ct_option *o = i < p->table->n ? &p->table->options[i] : NULL;
     bool repeated = o == NULL ? p->config != NULL : p->given[i] && o->kind != CT_OPTION_LIST;
     if (value == NULL) {
         (void)ct_err_add(&p->all, "\n", CT_EINVAL, "%s needs a value", flag);
@@ -263,6 +252,43 @@ static void read_flag(struct parser *p, char **argv, int argc, int *at)
     }
 }
 
+static void read_flag(struct parser *p, char **argv, int argc, int *at)
+{
+    struct ct_shown shown;
+    const char *name = argv[*at] + 2;
+    size_t len = strcspn(name, "=");
+    const char *equals = name[len] == '=' ? name + len : NULL;
+    const char *flag = ct_text_show(&shown, argv[*at], len + 2);
+    size_t i = find_option(p->table, name, len);
+    bool is_config = p->table->file && len == strlen("config") && strncmp(name, "config", len) == 0;
+    if (i == p->table->n && !is_config) {
+        (void)ct_err_add(&p->all, "\n", CT_EINVAL, "unknown option %s", flag);
+        return;
+    }
+    bool is_bool = i < p->table->n && p->table->options[i].kind == CT_OPTION_BOOL;
+    take_flag(p, i, flag_value(equals, is_bool, argv, argc, at), flag);
+}
+
+// "-f VALUE" or "-fVALUE"; a switch takes no value.
+static void read_letter(struct parser *p, char **argv, int argc, int *at)
+{
+    struct ct_shown shown;
+    const char *arg = argv[*at];
+    const char *flag = ct_text_show(&shown, arg, 2);
+    size_t i = 0;
+    while (i < p->table->n && p->table->options[i].letter != arg[1]) {
+        i++;
+    }
+    bool is_bool = i < p->table->n && p->table->options[i].kind == CT_OPTION_BOOL;
+    if (i == p->table->n || (is_bool && arg[2] != '\0')) {
+        (void)ct_err_add(&p->all, "\n", CT_EINVAL, "unknown option %s",
+                         ct_text_show(&shown, arg, strlen(arg)));
+        return;
+    }
+    const char *equals = arg[2] != '\0' ? arg + 1 : NULL;
+    take_flag(p, i, flag_value(equals, is_bool, argv, argc, at), flag);
+}
+
 static void read_flags(struct parser *p, int argc, char **argv)
 {
     for (int at = 1; at < argc; at++) {
@@ -270,6 +296,8 @@ static void read_flags(struct parser *p, int argc, char **argv)
         struct ct_shown shown;
         if (strncmp(arg, "--", 2) == 0 && arg[2] != '\0') {
             read_flag(p, argv, argc, &at);
+        } else if (arg[0] == '-' && arg[1] != '-' && arg[1] != '\0') {
+            read_letter(p, argv, argc, &at);
         } else {
             (void)ct_err_add(&p->all, "\n", CT_EINVAL, "unexpected argument \"%s\"",
                              ct_text_show(&shown, arg, strlen(arg)));

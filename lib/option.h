@@ -37,6 +37,8 @@ struct ct_option {
     int min, max;               // CT_OPTION_INT and CT_OPTION_DURATION (ms); max 0: no bound
     const char *const *choices; // CT_OPTION_CHOICE, NULL-terminated
     bool required;
+    bool hidden; // accepted, and shown nowhere: a key of a file that another program reads too
+    char letter; // 'f': -f VALUE means the same; 0: none
     // Validates one text value; NULL for none.
     int (*check)(const char *value, struct ct_err *err);
 };

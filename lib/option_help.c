@@ -29,17 +29,23 @@ static const char *argument_of(const struct ct_option *o)
     return o->argument != NULL ? o->argument : "VALUE";
 }
 
+// "-f, " in front of "--file".
+static size_t letter_length(const struct ct_option *o)
+{
+    return o->letter != '\0' ? strlen("-f, ") : 0;
+}
+
 static size_t label_length(const struct ct_option *o)
 {
     size_t argument = strlen(argument_of(o));
-    return INDENT + 2 + strlen(o->name) + (argument > 0 ? 1 + argument : 0);
+    return INDENT + letter_length(o) + 2 + strlen(o->name) + (argument > 0 ? 1 + argument : 0);
 }
 
 static void find_column(const struct ct_option *options, size_t n, size_t *column)
 {
     for (size_t i = 0; i < n; i++) {
         size_t need = label_length(&options[i]) + 2;
-        if (need > *column && need <= COLUMN_MAX) {
+        if (!options[i].hidden && need > *column && need <= COLUMN_MAX) {
             *column = need;
         }
     }
@@ -102,7 +108,11 @@ static void print_option(FILE *out, const struct ct_option *o, size_t column)
     char more[512];
     const char *argument = argument_of(o);
     size_t at = label_length(o);
-    (void)fprintf(out, "%*s--%s%s%s", INDENT, "", o->name, argument[0] != '\0' ? " " : "",
+    char letter[8] = "";
+    if (o->letter != '\0') {
+        (void)snprintf(letter, sizeof(letter), "-%c, ", o->letter);
+    }
+    (void)fprintf(out, "%*s%s--%s%s%s", INDENT, "", letter, o->name, argument[0] != '\0' ? " " : "",
                   argument);
     if (at + 2 > column) {
         (void)fputc('\n', out);
@@ -147,7 +157,9 @@ void ct_option_help(const struct ct_option_table *table, FILE *out)
     print_words(out, table->summary, 0, &at);
     (void)fputs("\n\nOptions:\n", out);
     for (size_t i = 0; i < table->n; i++) {
-        print_option(out, &table->options[i], column);
+        if (!table->options[i].hidden) {
+            print_option(out, &table->options[i], column);
+        }
     }
     if (table->file) {
         print_option(out, &config_option, column);
@@ -189,7 +201,9 @@ void ct_option_markdown(const struct ct_option_table *table, FILE *out)
 {
     (void)fputs("| Option | Meaning | Values |\n|---|---|---|\n", out);
     for (size_t i = 0; i < table->n; i++) {
-        print_row(out, &table->options[i]);
+        if (!table->options[i].hidden) {
+            print_row(out, &table->options[i]);
+        }
     }
     if (table->file) {
         print_row(out, &config_option);

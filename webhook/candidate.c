@@ -213,12 +213,22 @@ static bool taints_tolerated(const json_t *spec, const struct ct_node *node)
     return true;
 }
 
-bool ct_candidate_matches(const json_t *spec, const struct ct_node *node)
+const char *ct_candidate_obstacle(const json_t *spec, const struct ct_node *node)
 {
     const char *name = ct_json_str(spec, "nodeName");
     if (name != NULL && *name != '\0') {
-        return strcmp(name, node->name) == 0;
+        return strcmp(name, node->name) == 0 ? NULL : "the pod's nodeName is another";
     }
-    return selector_matches(spec, node) && affinity_matches(spec, node) &&
-           taints_tolerated(spec, node);
+    if (!selector_matches(spec, node)) {
+        return "the pod's nodeSelector does not match";
+    }
+    if (!affinity_matches(spec, node)) {
+        return "the pod's required node affinity does not match";
+    }
+    return taints_tolerated(spec, node) ? NULL : "a taint is not tolerated";
+}
+
+bool ct_candidate_matches(const json_t *spec, const struct ct_node *node)
+{
+    return ct_candidate_obstacle(spec, node) == NULL;
 }

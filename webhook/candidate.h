@@ -14,6 +14,8 @@
 // nodeSelectorTerms are ORed, an empty term matches nothing, a term with a requirement that the API
 // server would refuse matches nothing.
 bool ct_candidate_matches(const json_t *spec, const struct ct_node *node);
+// What keeps the pod off that node, as words for a person; NULL when nothing does. Static.
+const char *ct_candidate_obstacle(const json_t *spec, const struct ct_node *node);
 
 // Is this a node selector term without any requirement?
 bool ct_candidate_term_empty(const json_t *term);

@@ -388,12 +388,30 @@ static void settle_affinity(struct ct_case *c, const struct survey *s)
     }
 }
 
+void ct_minimum_look_at(const struct ct_case *c, const struct ct_node *node,
+                        struct ct_minimum_node *ret)
+{
+    struct candidate candidate;
+    judge_node(&c->minimum, node, &candidate);
+    *ret = (struct ct_minimum_node){.obstacle = ct_candidate_obstacle(c->spec, node),
+                                    .points = c->minimum.pod_share + candidate.points,
+                                    .passes = candidate.passes,
+                                    .good = candidate.good};
+    if ((c->minimum.counted & ~candidate.passes) != 0) {
+        describe_lack(&c->minimum, &candidate, ret->lack, sizeof(ret->lack));
+    }
+}
+
 int ct_minimum_judge(struct ct_case *c, struct ct_err *err)
 {
     struct ct_minimum *m = &c->minimum;
     int r = check_ceiling(c, err);
     if (r != 0 || (m->points <= m->pod_share && (m->require & NODE_CHECKS) == 0)) {
         return r;
+    }
+    if (c->settings->without_nodes) {
+        m->nodes_left_out = true;
+        return 0;
     }
     struct survey survey = {0};
     look_around(c, &survey);

@@ -15,4 +15,17 @@ void ct_minimum_collect(struct ct_case *c, int from_variables);
 // and warns of nodes that will not do.
 CT_CHECKED int ct_minimum_judge(struct ct_case *c, struct ct_err *err);
 
+// One node in the light of one pod, as ct_minimum_judge() sees it.
+struct ct_minimum_node {
+    const char *obstacle; // what keeps the pod off the node, ct_candidate_obstacle(); NULL: nothing
+    int points;           // of the whole score: the pod's share and what this node adds
+    uint32_t passes;      // checks of the node that pass and count for this pod
+    bool good;            // reaches the minimum and passes what is required
+    char lack[160];       // "kernel 5.10 < 5.14, no agent"; "" when nothing is lacking
+};
+
+// After ct_minimum_collect(). `obstacle` is static, nothing is borrowed.
+void ct_minimum_look_at(const struct ct_case *c, const struct ct_node *node,
+                        struct ct_minimum_node *ret);
+
 #endif

@@ -77,6 +77,7 @@ static int judge_score(struct ct_case *c, struct ct_decision *ret, struct ct_err
 {
     int r = ct_minimum_judge(c, err);
     ret->min_score = c->minimum.points;
+    ret->nodes_left_out = c->minimum.nodes_left_out;
     c->config.min_score = c->minimum.points;
     c->config.require = c->minimum.require;
     if (r != -CT_EDENIED || c->settings->mode != CT_MODE_WARN) {
@@ -120,6 +121,9 @@ static int protect(struct ct_case *c, struct ct_patch *patch, struct ct_decision
     if (r == 0) {
         ct_minimum_collect(c, min);
         r = judge_score(c, ret, err);
+        if (c->observer != NULL) {
+            c->observer->see(c->observer->cls, c);
+        }
     }
     return r != 0 ? r : ct_inject(c, identity.data, patch, err);
 }
@@ -309,7 +313,14 @@ int ct_mutate(const struct ct_webhook_settings *settings, const struct ct_nodes 
               const char *body, size_t len, struct ct_buf *out, struct ct_decision *ret,
               struct ct_err *err)
 {
-    struct ct_case c = {.settings = settings, .nodes = nodes};
+    return ct_mutate_observed(settings, nodes, body, len, out, ret, NULL, err);
+}
+
+int ct_mutate_observed(const struct ct_webhook_settings *settings, const struct ct_nodes *nodes,
+                       const char *body, size_t len, struct ct_buf *out, struct ct_decision *ret,
+                       const struct ct_mutate_observer *observer, struct ct_err *err)
+{
+    struct ct_case c = {.settings = settings, .nodes = nodes, .observer = observer};
     struct ct_err why = {0};
     json_t *document = NULL;
     c.warnings.text.max = CT_WARNINGS_BYTES;

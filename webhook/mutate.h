@@ -46,6 +46,7 @@ struct ct_decision {
     unsigned warnings;  // in the answer
     int min_score;      // the minimum that held for the pod; 0: none
     bool below_minimum; // mode warn: admitted though no node reaches the minimum
+    bool nodes_left_out; // settings->without_nodes, and the nodes would have mattered
     bool dry_run;
     char uid[64]; // of the request
     char namespace[64];
@@ -73,5 +74,20 @@ void ct_mutate_init(void);
 CT_CHECKED int ct_mutate(const struct ct_webhook_settings *settings, const struct ct_nodes *nodes,
                          const char *body, size_t len, struct ct_buf *out, struct ct_decision *ret,
                          struct ct_err *err);
+
+// Shown the case of an opted-in pod once its minimum is judged, whatever came of it; not called when
+// the pod was refused before. Everything in the case is lent for the call, during which jansson
+// allocates from the request's own memory: create nothing of jansson's that is to last.
+struct ct_case;
+struct ct_mutate_observer {
+    void (*see)(void *cls, const struct ct_case *c);
+    void *cls;
+};
+
+// ct_mutate() with somebody looking on. `observer` may be NULL.
+CT_CHECKED int ct_mutate_observed(const struct ct_webhook_settings *settings,
+                                  const struct ct_nodes *nodes, const char *body, size_t len,
+                                  struct ct_buf *out, struct ct_decision *ret,
+                                  const struct ct_mutate_observer *observer, struct ct_err *err);
 
 #endif

@@ -51,11 +51,13 @@ struct ct_minimum {
     // Result of the look at the nodes.
     int affinity_points;      // inject protection-points Gt this; -1: don't
     uint32_t affinity_checks; // inject the labels of these checks
+    bool nodes_left_out;      // they would have been looked at, but settings->without_nodes
 };
 
 struct ct_case {
     const struct ct_webhook_settings *settings;
     const struct ct_nodes *nodes;
+    const struct ct_mutate_observer *observer; // NULL: none
     struct ct_review review;
     bool holds_nul; // a string of the request holds a NUL
     const json_t *metadata;

@@ -43,6 +43,9 @@ struct ct_webhook_settings {
     bool allow_plain_environment;
     int min_protection_score;
     int mode; // enum ct_mode
+    // Not the operator's, in no table: whoever decides without a cluster at hand leaves the nodes out,
+    // what they would reach and the affinity that would keep the pod off some of them.
+    bool without_nodes;
 };
 
 extern const struct ct_option_table ct_webhook_options;

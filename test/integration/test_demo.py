@@ -13,7 +13,7 @@ import unittest
 from process import ROOT, build_dir
 
 DEMO = ROOT / "tools" / "demo"
-PROGRAMS = ["cli/cloudtaser-dev-vault", "webhook/cloudtaser-webhook",
+PROGRAMS = ["cli/cloudtaser", "webhook/cloudtaser-webhook",
             "static/wrapper/cloudtaser-wrapper", "static/injector/cloudtaser-injector",
             "test/demo/demo_app", "test/attacks/holder", "test/attacks/residue",
             *("test/attacks/attack_" + v for v in

@@ -216,7 +216,9 @@ static void refuses_flags(void **state)
         {"--name", "--name needs a value"},
         {"--name=x", "--name \"x\": no x is allowed"},
         {"--allow=x", "--allow \"x\": no x is allowed"},
-        {"-n", "unexpected argument \"-n\""},
+        {"-n", "unknown option -n"},
+        {"-", "unexpected argument \"-\""},
+
         {"pos\n", "unexpected argument \"pos?\""},
         {"--", "unexpected argument \"--\""},
         {"--=1", "unknown option --"},
@@ -369,6 +371,88 @@ static void prints_markdown(void **state)
     assert_non_null(strstr(text, "| `--config FILE` |"));
 }
 
+static const struct ct_option short_options[] = {
+    {.name = "name",
+     .letter = 'n',
+     .kind = CT_OPTION_STRING,
+     .offset = AT(name),
+     .argument = "NAME",
+     .help = "Whom."},
+    {.name = "on", .letter = 'o', .kind = CT_OPTION_BOOL, .offset = AT(on), .help = "On."},
+    {.name = "mode",
+     .hidden = true,
+     .kind = CT_OPTION_CHOICE,
+     .offset = AT(mode),
+     .choices = modes,
+     .help = "How strict."},
+};
+
+static const struct ct_option_table short_table = {
+    .program = "prog",
+    .summary = "Greets.",
+    .options = short_options,
+    .n = CT_ARRAY_LEN(short_options),
+};
+
+static int parse_short(struct settings *s, struct ct_err *err, const char *one, const char *two)
+{
+    const char *argv[] = {"prog", one, two, NULL};
+    memset(s, 0, sizeof(*s));
+    return ct_option_parse(&short_table, two != NULL ? 3 : 2, (char **)(uintptr_t)argv, s, err);
+}
+
+static void takes_letters(void **state)
+{
+    (void)state;
+    const struct {
+        const char *one, *two;
+        const char *name; // NULL: not given
+        bool on;
+        int mode;
+        const char *part; // of the refusal
+    } cases[] = {
+        {"-n", "ann", "ann", false, 0, NULL},
+        {"-nann", NULL, "ann", false, 0, NULL},
+        {"-n", "-", "-", false, 0, NULL},
+        {"-n=", NULL, "=", false, 0, NULL},
+        {"-o", "-nx", "x", true, 0, NULL},
+        {"--mode", "warn", NULL, false, 1, NULL}, // hidden, and understood all the same
+        {"-n", NULL, NULL, false, 0, "-n needs a value"},
+        {"-n", "--on", NULL, false, 0, "-n needs a value"},
+        {"-na", "--name=b", NULL, false, 0, "--name is given twice"},
+        {"-on", NULL, NULL, false, 0, "unknown option -on"},
+        {"-m", "warn", NULL, false, 0, "unknown option -m"},
+    };
+    for (size_t i = 0; i < CT_ARRAY_LEN(cases); i++) {
+        struct settings s;
+        struct ct_err err = {0};
+        int rc = parse_short(&s, &err, cases[i].one, cases[i].two);
+        if (cases[i].part != NULL) {
+            expect_error(rc, &err, CT_EINVAL, cases[i].part);
+            continue;
+        }
+        expect_ok(rc, &err);
+        assert_int_equal(s.name != NULL, cases[i].name != NULL);
+        assert_string_equal(s.name != NULL ? s.name : "", cases[i].name != NULL ? cases[i].name : "");
+        assert_int_equal(s.on, cases[i].on);
+        assert_int_equal(s.mode, cases[i].mode);
+        ct_option_free(&short_table, &s);
+    }
+}
+
+static void shows_letters_and_hides_the_hidden(void **state)
+{
+    (void)state;
+    char text[1024] = "";
+    CT_AUTO_FILE file = fmemopen(text, sizeof(text), "w");
+    assert_non_null(file);
+    ct_option_help(&short_table, file);
+    ct_option_markdown(&short_table, file);
+    assert_int_equal(fflush(file), 0);
+    assert_non_null(strstr(text, "  -n, --name NAME  Whom.\n  -o, --on         On.\n  --help  "));
+    assert_null(strstr(text, "mode"));
+}
+
 static void survives_lack_of_memory(void **state)
 {
     (void)state;
@@ -405,6 +489,8 @@ int main(void)
         cmocka_unit_test_setup(answers_requests, clear_environment),
         cmocka_unit_test_setup(prints_help, clear_environment),
         cmocka_unit_test_setup(prints_markdown, clear_environment),
+        cmocka_unit_test(takes_letters),
+        cmocka_unit_test(shows_letters_and_hides_the_hidden),
         cmocka_unit_test_setup(survives_lack_of_memory, clear_environment),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// cloudtaser-dev-vault: for development, never for secrets that matter.
+// cloudtaser dev-vault: for development, never for secrets that matter.
 #include <signal.h>
 
-#include "ct_version.h"
+#include "command.h"
 #include "dev_vault.h"
 #include "log.h"
 #include "option.h"
@@ -52,7 +52,7 @@ static const struct ct_option options[] = {
 };
 
 static const struct ct_option_table table = {
-    .program = "cloudtaser-dev-vault",
+    .program = "cloudtaser dev-vault",
     .summary = "A small Vault-compatible server for development: in memory, verifies no JWT.",
     .options = options,
     .n = CT_ARRAY_LEN(options),
@@ -105,30 +105,26 @@ CT_CHECKED static int serve(struct ct_dev_vault *vault, const struct settings *s
     return 0;
 }
 
-int main(int argc, char **argv)
+const struct ct_option_table *ct_dev_vault_table(void)
+{
+    return &table;
+}
+
+int ct_dev_vault_run(int argc, char **argv)
 {
     struct settings settings = {0};
     struct ct_err err = {0};
     struct ct_dev_vault vault = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    int status;
     ct_log_init(table.program, CT_LOG_TEXT);
-    int r = ct_option_parse(&table, argc, argv, &settings, &err);
-    if (r == CT_OPTION_HELP) {
-        ct_option_help(&table, stdout);
-        return 0;
+    if (!ct_command_begin(&table, argc, argv, &settings, &status)) {
+        return status;
     }
-    if (r == CT_OPTION_VERSION) {
-        (void)printf("%s %s\n", table.program, CT_VERSION);
-        return 0;
-    }
-    if (r < 0) {
-        (void)fprintf(stderr, "%s: %s\n", table.program, err.msg);
-        return 2;
-    }
-    r = serve(&vault, &settings, &err);
+    int r = serve(&vault, &settings, &err);
     if (r < 0) {
         ct_log(CT_LOG_ERROR, "%s", err.msg);
     }
     ct_dev_store_done(&vault.store);
     ct_option_free(&table, &settings);
-    return r < 0 ? 1 : 0;
+    return r < 0 ? CT_EXIT_REFUSED : CT_EXIT_GOOD;
 }

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// cloudtaser explain: what score the pods of a manifest would reach, check by check and node by node.
+#include <string.h>
+
+#include "command.h"
+#include "decide.h"
+#include "explain_json.h"
+#include "input.h"
+#include "json.h"
+#include "operator.h"
+#include "words.h"
+
+#define PROGRAM "cloudtaser explain"
+
+static const char *const outputs[] = {"text", "json", NULL};
+
+static const struct ct_option output_option = {
+    .name = "output",
+    .letter = 'o',
+    .kind = CT_OPTION_CHOICE,
+    .offset = offsetof(struct ct_operator_settings, output),
+    .fallback = "text",
+    .argument = "FORMAT",
+    .choices = outputs,
+    .help = "Tables for people, or JSON for programs.",
+};
+
+const struct ct_option_table *ct_explain_table(void)
+{
+    static struct ct_operator_table table;
+    const struct ct_option own[] = {ct_operator_file, output_option};
+    return ct_operator_table(
+        &table, PROGRAM,
+        "Tells for each opted-in pod of a manifest which checks of the protection score it would "
+        "pass, and for each node whether the pod may run there, what score it would reach and what "
+        "is lacking. Exit status: 0; 1 when the webhook would refuse a pod; 2 for bad options or a "
+        "manifest that cannot be read.",
+        own, CT_ARRAY_LEN(own), true, "What `kubectl get nodes -o json` prints.");
+}
+
+struct run {
+    const struct ct_operator_settings *settings;
+    const struct ct_nodes *nodes;
+    const struct ct_paint *paint;
+    json_t *pods; // for CT_OUTPUT_JSON
+    size_t seen;
+    size_t refused;
+};
+
+// A cell of fixed width whose colour does not count.
+static void print_cell(const char *colour, const char *text, int width, const struct ct_paint *paint)
+{
+    (void)printf("%s%-*s%s  ", colour, width, text, *colour != '\0' ? paint->end : "");
+}
+
+static void tell_reached(const struct ct_story *story, enum ct_check check)
+{
+    size_t candidates = 0;
+    size_t passing = 0;
+    switch (ct_story_check(story, check)) {
+    case CT_STORY_POD:
+        (void)puts("yes");
+        break;
+    case CT_STORY_LAUNCHER:
+        (void)printf("no: %s starts through %s, which hands its environment on in the clear\n",
+                     story->launched, story->launcher);
+        break;
+    case CT_STORY_RUNTIME:
+        (void)printf("no: RuntimeClass %s brings a kernel of its own\n", story->runtime_class);
+        break;
+    case CT_STORY_NODE:
+        for (size_t i = 0; i < story->n_nodes; i++) {
+            bool candidate = story->nodes[i].look.obstacle == NULL;
+            candidates += candidate;
+            passing += candidate && (story->nodes[i].look.passes & (1U << check)) != 0;
+        }
+        (void)printf("on %zu of the %zu node%s that the pod may run on\n", passing, candidates,
+                     candidates == 1 ? "" : "s");
+        break;
+    }
+}
+
+static void print_checks(const struct run *run, const struct ct_story *story)
+{
+    (void)printf("\n  %s%-16s  %6s  %-4s  %s%s\n", run->paint->strong, "CHECK", "POINTS", "BY",
+                 "REACHED", run->paint->end);
+    for (int i = 0; i < CT_CHECK_COUNT; i++) {
+        const struct ct_check_info *info = ct_check_info((enum ct_check)i);
+        (void)printf("  %-16s  %6d  %-4s  ", info->name, info->points, info->node ? "node" : "pod");
+        tell_reached(story, (enum ct_check)i);
+    }
+}
+
+static int widest_name(const struct ct_story *story)
+{
+    int width = 4;
+    for (size_t i = 0; i < story->n_nodes; i++) {
+        int len = (int)strnlen(story->nodes[i].node->name, 63);
+        width = len > width ? len : width;
+    }
+    return width;
+}
+
+static void print_nodes(const struct run *run, const struct ct_story *story)
+{
+    const struct ct_paint *paint = run->paint;
+    int width = widest_name(story);
+    (void)printf("\n  %s%-*s  %-5s  %-6s  %s%s\n", paint->strong, width, "NODE", "SCORE", "ENOUGH",
+                 "WHY", paint->end);
+    for (size_t i = 0; i < story->n_nodes; i++) {
+        const struct ct_minimum_node *look = &story->nodes[i].look;
+        bool open = look->obstacle == NULL;
+        char score[16] = "-";
+        if (open) {
+            (void)snprintf(score, sizeof(score), "%d/%d", look->points, ct_score_max());
+        }
+        (void)printf("  %-*.63s  %-5s  ", width, story->nodes[i].node->name, score);
+        print_cell(!open        ? ""
+                   : look->good ? paint->good
+                                : paint->bad,
+                   !open        ? "-"
+                   : look->good ? "yes"
+                                : "no",
+                   6, paint);
+        (void)puts(!open                   ? look->obstacle
+                   : look->lack[0] != '\0' ? look->lack
+                                           : "nothing is lacking");
+    }
+    if (story->n_nodes == 0) {
+        (void)puts("  (the nodes file holds none)");
+    }
+}
+
+static void print_pod(const struct run *run, const struct ct_manifest_pod *pod,
+                      const struct ct_verdict *verdict)
+{
+    (void)fputs(run->seen > 1 ? "\n" : "", stdout);
+    ct_words_outcome(stdout, run->paint, pod, verdict);
+    ct_words_minimum(stdout, verdict);
+    ct_words_warnings(stdout, verdict);
+    if (verdict->story.told) {
+        print_checks(run, &verdict->story);
+        print_nodes(run, &verdict->story);
+    }
+}
+
+static int visit(void *cls, const struct ct_manifest_pod *pod, struct ct_err *err)
+{
+    struct run *run = cls;
+    CT_AUTO_VERDICT verdict = {.patch = NULL};
+    int r = ct_decide(&run->settings->webhook, run->nodes, pod, &verdict, err);
+    if (r < 0) {
+        // Too large to be decided on; not the kind of error that a bad manifest is.
+        return ct_err_wrap(err, "document %zu (line %zu), %s", pod->document, pod->line,
+                           pod->object);
+    }
+    run->seen++;
+    run->refused += verdict.decision.outcome == CT_OUTCOME_DENIED;
+    if (run->settings->output == CT_OUTPUT_TEXT) {
+        print_pod(run, pod, &verdict);
+        return 0;
+    }
+    return json_array_append_new(run->pods, ct_explain_json(pod, &verdict)) == 0
+               ? 0
+               : ct_err_set(err, CT_ENOMEM, "out of memory for the answer");
+}
+
+static int finish(const struct run *run, struct ct_err *err)
+{
+    if (run->settings->output == CT_OUTPUT_JSON) {
+        CT_AUTO_JSON whole = json_pack("{s:i,s:O}", "scoreMax", ct_score_max(), "pods", run->pods);
+        CT_AUTO_STR text = whole != NULL ? json_dumps(whole, JSON_INDENT(2)) : NULL;
+        if (text == NULL) {
+            (void)ct_err_set(err, CT_ENOMEM, "out of memory for the answer");
+            return CT_EXIT_REFUSED;
+        }
+        (void)puts(text);
+    } else if (run->seen == 0) {
+        (void)fprintf(stderr, PROGRAM ": note: the manifest holds no pod\n");
+    }
+    return run->refused > 0 ? CT_EXIT_REFUSED : CT_EXIT_GOOD;
+}
+
+static int work(struct ct_operator_settings *settings, struct ct_err *err)
+{
+    CT_AUTO_YAML yaml = {.n = 0};
+    CT_AUTO(ct_nodes) *nodes = NULL;
+    CT_AUTO_JSON pods = json_array();
+    struct run run = {.settings = settings, .paint = ct_paint_for(stdout), .pods = pods};
+    int r = ct_operator_nodes(settings, &nodes, err);
+    if (r == 0) {
+        r = ct_operator_read(settings, &yaml, err);
+    }
+    if (r < 0) {
+        return CT_EXIT_USAGE;
+    }
+    run.nodes = nodes;
+    r = ct_manifest_each(&yaml, ct_input_name(settings->file), visit, &run, err);
+    if (r < 0) {
+        return r == -CT_EINVAL ? CT_EXIT_USAGE : CT_EXIT_REFUSED;
+    }
+    return finish(&run, err);
+}
+
+int ct_explain_run(int argc, char **argv)
+{
+    const struct ct_option_table *table = ct_explain_table();
+    struct ct_operator_settings settings = {.file = NULL};
+    struct ct_err err = {0};
+    int status;
+    if (!ct_command_begin(table, argc, argv, &settings, &status)) {
+        return status;
+    }
+    status = work(&settings, &err);
+    if (err.code != 0) {
+        (void)fprintf(stderr, PROGRAM ": %s\n", err.msg);
+    }
+    ct_option_free(table, &settings);
+    return status;
+}

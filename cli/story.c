@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "story.h"
+
+#include <string.h>
+
+#include "text.h"
+
+static void copy_container(const struct ct_container *from, struct ct_story_container *to)
+{
+    struct ct_shown shown;
+    const char *program =
+        json_string_value(json_array_get(from->command, ct_container_command_start(from)));
+    to->kind = ct_container_kind(from);
+    to->wrap = from->wrap;
+    to->wrapped = from->wrapped;
+    (void)snprintf(to->name, sizeof(to->name), "%s", from->name);
+    if (program != NULL) {
+        (void)snprintf(to->program, sizeof(to->program), "%s",
+                       ct_text_show(&shown, program, strlen(program)));
+    }
+}
+
+static void copy_minimum(const struct ct_case *c, struct ct_story *story)
+{
+    const struct ct_minimum *m = &c->minimum;
+    story->minimum = *m;
+    story->launcher = m->launcher;
+    if (m->launched != NULL) {
+        (void)snprintf(story->launched, sizeof(story->launched), "%s %.60s",
+                       ct_container_kind(m->launched), m->launched->name);
+    }
+    if (m->runtime_class != NULL) {
+        struct ct_shown shown;
+        (void)snprintf(story->runtime_class, sizeof(story->runtime_class), "%.63s",
+                       ct_text_show(&shown, m->runtime_class, strlen(m->runtime_class)));
+    }
+    story->minimum.launcher = NULL;
+    story->minimum.launched = NULL;
+    story->minimum.runtime_class = NULL;
+}
+
+// What was allocated for the request will be gone: everything is copied.
+void ct_story_see(void *cls, const struct ct_case *c)
+{
+    struct ct_story *story = cls;
+    size_t n_nodes = ct_nodes_count(c->nodes);
+    size_t n_variables = c->annotations.n_variables;
+    story->told = true;
+    story->config = c->config;
+    copy_minimum(c, story);
+    story->containers = calloc(c->n_containers + 1, sizeof(*story->containers));
+    story->variables = calloc(n_variables + 1, sizeof(*story->variables));
+    story->nodes = calloc(n_nodes + 1, sizeof(*story->nodes));
+    if (story->containers == NULL || story->variables == NULL || story->nodes == NULL) {
+        story->failed = true;
+        return;
+    }
+    for (size_t i = 0; i < c->n_containers; i++) {
+        copy_container(&c->containers[i], &story->containers[story->n_containers++]);
+    }
+    for (size_t i = 0; i < n_variables; i++) {
+        struct ct_story_variable *variable = &story->variables[story->n_variables++];
+        variable->ref = c->annotations.variables[i].ref;
+        (void)snprintf(variable->name, sizeof(variable->name), "%s",
+                       c->annotations.variables[i].name);
+    }
+    for (size_t i = 0; i < n_nodes; i++) {
+        struct ct_story_node *node = &story->nodes[story->n_nodes++];
+        node->node = ct_nodes_at(c->nodes, i);
+        ct_minimum_look_at(c, node->node, &node->look);
+    }
+}
+
+void ct_story_done(struct ct_story *story)
+{
+    free(story->containers);
+    free(story->variables);
+    free(story->nodes);
+    *story = (struct ct_story){0};
+}
+
+enum ct_story_check ct_story_check(const struct ct_story *story, enum ct_check check)
+{
+    uint32_t bit = 1U << check;
+    if ((story->minimum.lost & bit) != 0) {
+        return CT_STORY_LAUNCHER;
+    }
+    if (!ct_check_info(check)->node) {
+        return CT_STORY_POD;
+    }
+    return (story->minimum.counted & bit) != 0 ? CT_STORY_NODE : CT_STORY_RUNTIME;
+}
