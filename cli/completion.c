@@ -79,7 +79,7 @@ static void bash_word(const struct ct_command *command, const struct ct_option *
     (void)printf(" --%s", o->name);
 }
 
-// "inject --file|inject -f) … ;;"
+// "'inject --file'|'inject -f') … ;;"
 static void bash_value(const struct ct_command *command, const struct ct_option *o)
 {
     if (o->kind == CT_OPTION_BOOL) {
@@ -128,7 +128,7 @@ static void write_bash(void)
                 stdout);
 }
 
-// '(-f --file)'{-f,--file}'[help]:FILE:_files'
+// Of the form '(-f --file)'{-f,--file}'[help]:FILE:_files'
 static void zsh_option(const struct ct_command *command, const struct ct_option *o)
 {
     (void)command;
@@ -182,6 +182,15 @@ static void write_zsh(void)
     (void)fputs("    esac\n}\ncompdef _cloudtaser cloudtaser\n", stdout);
 }
 
+static void fish_text(const char *text)
+{
+    (void)fputs(" -d '", stdout);
+    for (; *text != '\0'; text++) {
+        (void)printf("%s%c", *text == '\'' || *text == '\\' ? "\\" : "", *text);
+    }
+    (void)fputs("'\n", stdout);
+}
+
 static void fish_option(const struct ct_command *command, const struct ct_option *o)
 {
     (void)printf("complete -c cloudtaser -n '__fish_seen_subcommand_from %s' -l %s", command->name,
@@ -197,19 +206,15 @@ static void fish_option(const struct ct_command *command, const struct ct_option
         print_choices(o);
         (void)fputc('\'', stdout);
     }
-    (void)fputs(" -d '", stdout);
-    for (const char *c = o->help; *c != '\0'; c++) {
-        (void)printf("%s%c", *c == '\'' || *c == '\\' ? "\\" : "", *c);
-    }
-    (void)fputs("'\n", stdout);
+    fish_text(o->help);
 }
 
 static void write_fish(void)
 {
     (void)fputs("complete -c cloudtaser -f\n", stdout);
     for (size_t i = 0; i < ct_n_commands; i++) {
-        (void)printf("complete -c cloudtaser -n __fish_use_subcommand -a %s -d '%s'\n",
-                     ct_commands[i].name, ct_commands[i].summary);
+        (void)printf("complete -c cloudtaser -n __fish_use_subcommand -a %s", ct_commands[i].name);
+        fish_text(ct_commands[i].summary);
     }
     (void)fputs("complete -c cloudtaser -n '__fish_seen_subcommand_from completion' "
                 "-a 'bash zsh fish'\n",
@@ -237,7 +242,11 @@ int ct_completion_run(int argc, char **argv)
             return CT_EXIT_GOOD;
         }
     }
-    (void)fprintf(stderr, PROGRAM ": which shell? \"%s\" is not among bash, zsh and fish\n",
-                  named ? ct_text_show(&shown, argv[1], strlen(argv[1])) : "");
+    if (named) {
+        (void)fprintf(stderr, PROGRAM ": there is none for \"%s\"; bash, zsh or fish is allowed\n",
+                      ct_text_show(&shown, argv[1], strlen(argv[1])));
+    } else {
+        (void)fputs(PROGRAM ": name the shell: bash, zsh or fish\n", stderr);
+    }
     return CT_EXIT_USAGE;
 }

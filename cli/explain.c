@@ -75,8 +75,7 @@ static void tell_reached(const struct ct_story *story, enum ct_check check)
             candidates += candidate;
             passing += candidate && (story->nodes[i].look.passes & (1U << check)) != 0;
         }
-        (void)printf("on %zu of the %zu node%s that the pod may run on\n", passing, candidates,
-                     candidates == 1 ? "" : "s");
+        (void)printf("on %zu of %zu nodes that the pod may run on\n", passing, candidates);
         break;
     }
 }
@@ -123,9 +122,11 @@ static void print_nodes(const struct run *run, const struct ct_story *story)
                    : look->good ? "yes"
                                 : "no",
                    6, paint);
-        (void)puts(!open                   ? look->obstacle
-                   : look->lack[0] != '\0' ? look->lack
-                                           : "nothing is lacking");
+        (void)printf("%s%s\n", open && look->lack[0] != '\0' ? "lacks: " : "",
+                     !open                   ? look->obstacle
+                     : look->lack[0] != '\0' ? look->lack
+                     : look->good            ? "nothing is lacking"
+                                             : "it has nothing more to give");
     }
     if (story->n_nodes == 0) {
         (void)puts("  (the nodes file holds none)");

@@ -247,7 +247,7 @@ static void bounds_aliases(void **state)
     }
     int rc = ct_yaml_read(text.data, text.len, "m", &yaml, &err);
     expect_error(rc, &err, CT_ETOOBIG,
-                 "m holds too much: its values, aliases expanded, take more than 64 MiB");
+                 "m holds too much: its values, aliases expanded, take more than 128 MiB");
 }
 
 static void bounds_size(void **state)

@@ -1,0 +1,246 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""The program `cloudtaser` as a user meets it: test_cli.py PROGRAM."""
+import json
+import os
+import pathlib
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+import urllib.request
+
+import yaml
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "golden")]
+import golden  # noqa: E402
+import run as mutate  # noqa: E402
+
+PROGRAM = ""
+VAULT = ["--vault-address", "https://vault.example.com:8200"]
+NODES = ["--nodes-file", str(HERE / "nodes.json")]
+EXPLAINED = HERE / "cases" / "explain-text" / "input.yaml"
+
+
+def cloudtaser(*args, stdin=b"", **more):
+    return subprocess.run([PROGRAM, *map(str, args)], input=stdin, capture_output=True, timeout=60,
+                          **more)
+
+
+def rounded(value):
+    """Whole numbers beyond 64 bits are kept as reals, as the API server keeps them."""
+    if isinstance(value, dict):
+        return {k: rounded(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [rounded(v) for v in value]
+    return float(value) if isinstance(value, int) and abs(value) >= 1 << 63 else value
+
+
+class Cases(unittest.TestCase):
+    maxDiff = None
+
+    def test_golden(self):
+        cases = golden.cases()
+        self.assertGreater(len(cases), 25)
+        for case in cases:
+            with self.subTest(case.name):
+                self.assertEqual(golden.run(PROGRAM, case), (case / "expected").read_text())
+
+    def test_what_is_injected_is_left_as_it_is(self):
+        manifest = (HERE / "cases" / "inject-kinds" / "input.yaml").read_bytes()
+        once = cloudtaser("inject", "-f", "-", *VAULT, stdin=manifest)
+        twice = cloudtaser("inject", "-f", "-", *VAULT, stdin=once.stdout)
+        self.assertEqual((twice.returncode, twice.stdout), (0, once.stdout))
+        self.assertIn(b"cloudtaser-injector", once.stdout)
+        told = cloudtaser("inject", "-f", "-", "--explain", *VAULT, stdin=once.stdout)
+        self.assertEqual(told.stdout.count(b"has everything already"), 4)
+
+    def test_another_reader_finds_the_same(self):
+        """Untouched documents hold the same values for PyYAML, which knows YAML 1.1."""
+        manifest = (HERE / "cases" / "inject-kinds" / "input.yaml").read_bytes()
+        before = list(yaml.safe_load_all(manifest))
+        after = list(yaml.safe_load_all(cloudtaser("inject", "-f", "-", *VAULT,
+                                                   stdin=manifest).stdout))
+        self.assertEqual(len(after), 3)
+        self.assertEqual(after[0], before[0])
+        self.assertEqual(after[2]["items"][4], before[2]["items"][4])
+        self.assertNotEqual(after[1], before[1])
+
+
+class Engine(unittest.TestCase):
+    """The decision engine's golden cases, as manifests: what inject writes is what the webhook's patch
+    makes of the pod, and what it refuses is what the webhook denies."""
+    maxDiff = None
+
+    def flags(self, case, folder):
+        nodes = folder / "nodes.json"
+        nodes.write_text(json.dumps(case.get("nodes") or {"kind": "List", "apiVersion": "v1",
+                                                          "items": []}))
+        settings = folder / "settings.json"
+        settings.write_text(json.dumps(case.get("settings", {})))
+        return ["--config", settings, "--nodes-file", nodes]
+
+    def check(self, case, expected, folder):
+        pod = case["review"]["request"]["object"]
+        done = cloudtaser("inject", "-f", "-", *self.flags(case, folder),
+                          stdin=yaml.safe_dump(pod, sort_keys=False).encode())
+        if expected["outcome"] == "denied":
+            self.assertEqual((done.returncode, done.stdout), (1, b""), done.stderr)
+            message = expected["answer"]["response"]["status"]["message"]
+            self.assertIn(message.removeprefix("cloudtaser: ")[:400], done.stderr.decode())
+            return
+        self.assertEqual(done.returncode, 0, done.stderr)
+        patched = yaml.safe_load(done.stdout)
+        self.assertEqual(rounded(mutate.changes(pod, patched)),
+                         rounded(expected.get("changed", {"metadata": {}, "spec": {}})))
+
+    def test_same_decisions(self):
+        checked = 0
+        with tempfile.TemporaryDirectory() as folder:
+            for file in sorted((HERE.parent / "golden" / "mutate").glob("*/input.json")):
+                case = json.loads(file.read_text())
+                expected = json.loads((file.parent / "expected.json").read_text())
+                request = case.get("review", {}).get("request", {})
+                pod = request.get("object")
+                if (expected["code"] != 0 or request.get("operation") != "CREATE"
+                        or request.get("subResource") or request["kind"]["kind"] != "Pod"
+                        or not isinstance(pod, dict) or not isinstance(pod.get("spec"), dict)
+                        or pod.get("kind") != "Pod"):
+                    continue
+                with self.subTest(file.parent.name):
+                    checked += 1
+                    self.check(case, expected, pathlib.Path(folder))
+        self.assertGreater(checked, 80)
+
+
+class Terminal(unittest.TestCase):
+    def on_terminal(self, **environment):
+        keep = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TERM")}
+        main, other = pty.openpty()
+        done = subprocess.Popen([PROGRAM, "explain", "-f", EXPLAINED, *VAULT, *NODES], stdout=other,
+                                stdin=subprocess.DEVNULL, env={**keep, **environment})
+        os.close(other)
+        said = b""
+        try:
+            while chunk := os.read(main, 65536):
+                said += chunk
+        except OSError:  # the other side is closed
+            pass
+        os.close(main)
+        self.assertEqual(done.wait(30), 1)
+        return said.replace(b"\r\n", b"\n")
+
+    def test_colours(self):
+        coloured = self.on_terminal(TERM="xterm")
+        self.assertIn(b"\033[32myes   \033[0m", coloured)
+        self.assertIn(b"\033[31mno    \033[0m", coloured)
+        plain = cloudtaser("explain", "-f", EXPLAINED, *VAULT, *NODES,
+                           env={**os.environ, "TERM": "xterm"}).stdout
+        self.assertNotIn(b"\033", plain)
+        # Colours change nothing else: the columns stand as they are.
+        self.assertEqual(re.sub(rb"\033\[\d+m", b"", coloured), plain)
+        for refused in ({"TERM": "xterm", "NO_COLOR": "1"}, {"TERM": "dumb"}, {}):
+            with self.subTest(refused):
+                self.assertEqual(self.on_terminal(**refused), plain)
+        self.assertIn(b"\033", self.on_terminal(TERM="xterm", NO_COLOR=""))
+
+    def test_what_cannot_be_written_is_an_error(self):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([PROGRAM, "--help"], stdout=full, stderr=subprocess.PIPE,
+                                  timeout=60)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"cannot write to standard output: No space left", done.stderr)
+
+
+class Inputs(unittest.TestCase):
+    def test_bounds(self):
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {
+            "name": "web", "annotations": {"cloudtaser.io/inject": "true",
+                                           "cloudtaser.io/vault-role": "web"}},
+               "spec": {"containers": [{"name": "app", "image": "x", "command": ["/app"]}]}}
+        one = b"---\n" + yaml.safe_dump(pod).encode()
+        many = one * (9_900_000 // len(one))
+        done = cloudtaser("inject", "-f", "-", *VAULT, stdin=many)
+        self.assertEqual(done.returncode, 0, done.stderr[:500])
+        self.assertEqual(done.stdout.count(b"cloudtaser.io/status: injected"), many.count(b"---\n"))
+        done = cloudtaser("inject", "-f", "-", *VAULT, stdin=b"# " + b"x" * (10 << 20))
+        self.assertEqual((done.returncode, done.stderr),
+                         (2, b"cloudtaser inject: standard input is larger than 10 MiB\n"))
+
+    def test_pipes(self):
+        manifest = (HERE / "cases" / "inject-kinds" / "input.yaml").read_bytes()
+        done = cloudtaser("inject", "-f", "/dev/stdin", *VAULT, stdin=manifest)
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+
+    def test_no_standard_input(self):
+        done = subprocess.run(["/bin/sh", "-c", '"$0" inject -f - <&-', PROGRAM], timeout=60,
+                              capture_output=True)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn(b"cannot read standard input: Bad file descriptor", done.stderr)
+
+
+class Completion(unittest.TestCase):
+    def complete(self, *words):
+        script = cloudtaser("completion", "bash", check=True).stdout.decode()
+        line = " ".join(f"'{w}'" for w in words)
+        done = subprocess.run(
+            ["bash", "-c", f"{script}\nCOMP_WORDS=({line}) COMP_CWORD={len(words) - 1}\n"
+                           "_cloudtaser\nprintf '%s\\n' \"${COMPREPLY[@]}\""],
+            capture_output=True, text=True, timeout=60, cwd=HERE)
+        self.assertEqual(done.stderr, "")
+        return done.stdout.split()
+
+    def test_bash(self):
+        self.assertEqual(self.complete("cloudtaser", "in"), ["inject"])
+        self.assertEqual(self.complete("cloudtaser", "--v"), ["--version"])
+        self.assertEqual(self.complete("cloudtaser", "inject", "--ex"), ["--explain"])
+        self.assertEqual(self.complete("cloudtaser", "inject", "--mode", ""),
+                         ["enforce", "warn", "audit"])
+        self.assertEqual(self.complete("cloudtaser", "explain", "-o", "j"), ["json"])
+        self.assertEqual(self.complete("cloudtaser", "inject", "-f", "nod"), ["nodes.json"])
+        self.assertEqual(self.complete("cloudtaser", "completion", "z"), ["zsh"])
+        self.assertEqual(self.complete("cloudtaser", "inject", "--tls"), [])
+
+    def test_the_other_shells_can_read_theirs(self):
+        for shell in ("zsh", "fish"):
+            if shutil.which(shell):
+                script = cloudtaser("completion", shell, check=True).stdout
+                done = subprocess.run([shell, "-n"], input=script, capture_output=True, timeout=60)
+                self.assertEqual((done.returncode, done.stderr), (0, b""))
+
+
+class DevVault(unittest.TestCase):
+    def test_serves_and_ends(self):
+        with tempfile.TemporaryFile() as log:
+            vault = subprocess.Popen([PROGRAM, "dev-vault", "--listen", "127.0.0.1:0"], stderr=log)
+            try:
+                port = None
+                for _ in range(200):
+                    log.seek(0)
+                    port = re.search(rb"port (\d+)", log.read())
+                    if port:
+                        break
+                    time.sleep(0.05)
+                self.assertTrue(port, "it never said where it serves")
+                url = f"http://127.0.0.1:{int(port[1])}/v1/sys/health"
+                with urllib.request.urlopen(url, timeout=10) as answer:
+                    self.assertFalse(json.load(answer)["sealed"])
+            finally:
+                vault.send_signal(signal.SIGTERM)
+            self.assertEqual(vault.wait(30), 0)
+
+    def test_refuses(self):
+        done = cloudtaser("dev-vault", "--listen", "nowhere")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"[cloudtaser dev-vault] error: ", done.stderr)
+
+
+if __name__ == "__main__":
+    PROGRAM = os.path.abspath(sys.argv.pop(1))
+    unittest.main()
