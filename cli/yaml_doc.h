@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// YAML and JSON manifests as jansson values, and back. Reading follows what the API server's clients
-// read: YAML 1.1 with its many spellings of true and false, merge keys, duplicate keys refused.
+// YAML and JSON manifests as jansson values, and back. Scalars mean what they mean to kubectl: YAML 1.1
+// with its many spellings of true and false (y and n among them), keys too.
 #ifndef CT_CLI_YAML_DOC_H
 #define CT_CLI_YAML_DOC_H
 

@@ -46,8 +46,11 @@ static const struct {
     int base;
 } bases[] = {
     {"0x", "0123456789abcdefABCDEF", 16},
+    {"0X", "0123456789abcdefABCDEF", 16},
     {"0o", "01234567", 8},
+    {"0O", "01234567", 8},
     {"0b", "01", 2},
+    {"0B", "01", 2},
     {"0", "01234567", 8},
     {"", DIGITS, 10},
 };
@@ -89,10 +92,13 @@ static bool is_real(const char *text)
     return *text == '\0';
 }
 
+// What a double cannot hold stays a text: "12e4567" is the short name of a commit.
 static void set_real(double value, struct ct_yaml_plain *ret)
 {
-    ret->kind = isfinite(value) ? CT_YAML_REAL : CT_YAML_NO_JSON;
-    ret->real = isfinite(value) ? value : 0;
+    if (isfinite(value)) {
+        ret->kind = CT_YAML_REAL;
+        ret->real = value;
+    }
 }
 
 // `sign` points at the sign or the first digit, `digits` behind the prefix of the base.

@@ -33,6 +33,16 @@ def cloudtaser(*args, stdin=b"", **more):
                           **more)
 
 
+class Dumper(yaml.SafeDumper):
+    """Quotes what the API server's clients take for truths and numbers, and PyYAML for strings."""
+
+
+Dumper.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^[yYnN]$"), list("yYnN"))
+Dumper.add_implicit_resolver("tag:yaml.org,2002:float",
+                             re.compile(r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$"),
+                             list("-+.0123456789"))
+
+
 def rounded(value):
     """Whole numbers beyond 64 bits are kept as reals, as the API server keeps them."""
     if isinstance(value, dict):
@@ -89,7 +99,7 @@ class Engine(unittest.TestCase):
     def check(self, case, expected, folder):
         pod = case["review"]["request"]["object"]
         done = cloudtaser("inject", "-f", "-", *self.flags(case, folder),
-                          stdin=yaml.safe_dump(pod, sort_keys=False).encode())
+                          stdin=yaml.dump(pod, Dumper=Dumper, sort_keys=False).encode())
         if expected["outcome"] == "denied":
             self.assertEqual((done.returncode, done.stdout), (1, b""), done.stderr)
             message = expected["answer"]["response"]["status"]["message"]
