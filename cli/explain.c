@@ -49,7 +49,8 @@ struct run {
 };
 
 // A cell of fixed width whose colour does not count.
-static void print_cell(const char *colour, const char *text, int width, const struct ct_paint *paint)
+static void print_cell(const char *colour, const char *text, int width,
+                       const struct ct_paint *paint)
 {
     (void)printf("%s%-*s%s  ", colour, width, text, *colour != '\0' ? paint->end : "");
 }

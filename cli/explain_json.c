@@ -15,8 +15,7 @@ static json_t *names_of(uint32_t checks)
     json_t *names = json_array();
     for (int i = 0; i < CT_CHECK_COUNT; i++) {
         if ((checks & (1U << i)) != 0) {
-            (void)json_array_append_new(names,
-                                        json_string(ct_check_info((enum ct_check)i)->name));
+            (void)json_array_append_new(names, json_string(ct_check_info((enum ct_check)i)->name));
         }
     }
     return names;
@@ -41,9 +40,9 @@ static json_t *containers_of(const struct ct_story *story)
     json_t *containers = json_array();
     for (size_t i = 0; i < story->n_containers; i++) {
         const struct ct_story_container *container = &story->containers[i];
-        (void)json_array_append_new(containers, json_pack("{s:s,s:s,s:b}", "name", container->name,
-                                                          "kind", container->kind, "wrapped",
-                                                          container->wrap));
+        (void)json_array_append_new(containers,
+                                    json_pack("{s:s,s:s,s:b}", "name", container->name, "kind",
+                                              container->kind, "wrapped", container->wrap));
     }
     return containers;
 }
@@ -69,19 +68,18 @@ json_t *ct_explain_json(const struct ct_manifest_pod *pod, const struct ct_verdi
     const struct ct_decision *d = &verdict->decision;
     CT_AUTO_JSON warnings =
         verdict->warnings != NULL ? json_incref(verdict->warnings) : json_array();
-    CT_AUTO_JSON whole =
-        json_pack("{s:I,s:I,s:s,s:s,s:s,s:s,s:O}", "document", (json_int_t)pod->document, "line",
-                  (json_int_t)pod->line, "object", pod->object, "outcome",
-                  ct_outcome_name(d->outcome), "reason", ct_reason_name(d->reason), "sentence",
-                  d->sentence, "warnings", warnings);
+    CT_AUTO_JSON whole = json_pack(
+        "{s:I,s:I,s:s,s:s,s:s,s:s,s:O}", "document", (json_int_t)pod->document, "line",
+        (json_int_t)pod->line, "object", pod->object, "outcome", ct_outcome_name(d->outcome),
+        "reason", ct_reason_name(d->reason), "sentence", d->sentence, "warnings", warnings);
     if (whole == NULL || !story->told) {
         return ct_steal(&whole);
     }
-    CT_AUTO_JSON more = json_pack(
-        "{s:i,s:o,s:i,s:s?,s:s?,s:o,s:o,s:o}", "minimum", story->minimum.points, "required",
-        names_of(story->minimum.require), "podShare", story->minimum.pod_share, "launcher",
-        story->launcher, "runtimeClass",
-        story->runtime_class[0] != '\0' ? story->runtime_class : NULL, "containers",
-        containers_of(story), "checks", checks_of(story), "nodes", nodes_of(story));
+    CT_AUTO_JSON more =
+        json_pack("{s:i,s:o,s:i,s:s?,s:s?,s:o,s:o,s:o}", "minimum", story->minimum.points,
+                  "required", names_of(story->minimum.require), "podShare",
+                  story->minimum.pod_share, "launcher", story->launcher, "runtimeClass",
+                  story->runtime_class[0] != '\0' ? story->runtime_class : NULL, "containers",
+                  containers_of(story), "checks", checks_of(story), "nodes", nodes_of(story));
     return more != NULL && json_object_update(whole, more) == 0 ? ct_steal(&whole) : NULL;
 }

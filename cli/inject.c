@@ -96,9 +96,10 @@ static void note(const struct run *run)
         (void)fprintf(stderr, PROGRAM ": note: the manifest holds no pod\n");
     }
     if (run->nodes_left_out) {
-        (void)fprintf(stderr, PROGRAM ": note: no nodes are known, so it was not judged whether one "
-                                      "reaches the minimum score, and no node affinity was "
-                                      "written; give --nodes-file for that\n");
+        (void)fprintf(stderr,
+                      PROGRAM ": note: no nodes are known, so it was not judged whether one "
+                              "reaches the minimum score, and no node affinity was "
+                              "written; give --nodes-file for that\n");
     }
 }
 

@@ -156,8 +156,7 @@ static int visit_object(const struct walk *w, json_t *object)
 }
 
 int ct_manifest_each(const struct ct_yaml *yaml, const char *what,
-                     int (*visit)(void *cls, const struct ct_manifest_pod *pod,
-                                  struct ct_err *err),
+                     int (*visit)(void *cls, const struct ct_manifest_pod *pod, struct ct_err *err),
                      void *cls, struct ct_err *err)
 {
     struct walk w = {.what = what, .visit = visit, .cls = cls, .err = err};

@@ -11,9 +11,9 @@
 #include "yaml_doc.h"
 
 struct ct_manifest_pod {
-    size_t document; // from 1
-    size_t line;     // where the document begins
-    char object[320]; // "Deployment shop/web", fit for a sentence
+    size_t document;       // from 1
+    size_t line;           // where the document begins
+    char object[320];      // "Deployment shop/web", fit for a sentence
     const char *namespace; // "default" when the manifest names none
     const char *name;      // of the object; "" when it has none
     json_t *template;      // object with "metadata" and "spec"; borrowed, may be changed

@@ -64,8 +64,8 @@ int ct_operator_read(const struct ct_operator_settings *settings, struct ct_yaml
     if (r < 0) {
         return r;
     }
-    return ct_yaml_read(text.data != NULL ? text.data : "", text.len,
-                        ct_input_name(settings->file), ret, err);
+    return ct_yaml_read(text.data != NULL ? text.data : "", text.len, ct_input_name(settings->file),
+                        ret, err);
 }
 
 int ct_operator_nodes(struct ct_operator_settings *settings, struct ct_nodes **ret,

@@ -93,8 +93,8 @@ static void tell_changes(FILE *out, const json_t *patch)
         json_array_foreach(patch, i, operation)
         {
             const char *path = ct_json_str(operation, "path");
-            found = found || (path != NULL && strncmp(path, changes[k].path,
-                                                      strlen(changes[k].path)) == 0);
+            found = found ||
+                    (path != NULL && strncmp(path, changes[k].path, strlen(changes[k].path)) == 0);
         }
         if (found) {
             (void)fprintf(out, "  %s\n", changes[k].words);

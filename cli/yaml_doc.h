@@ -12,9 +12,9 @@
 #include "buf.h"
 #include "err.h"
 
-#define CT_YAML_MAX_BYTES ((size_t)10 << 20)    // of a text
+#define CT_YAML_MAX_BYTES ((size_t)10 << 20)     // of a text
 #define CT_YAML_MAX_EXPANDED ((size_t)128 << 20) // of what aliases make of it, by estimate
-#define CT_YAML_MAX_DEPTH 200                   // of lists and objects within each other
+#define CT_YAML_MAX_DEPTH 200                    // of lists and objects within each other
 
 struct ct_yaml_document {
     json_t *value; // any type; null for an empty document

@@ -173,8 +173,8 @@ static int resolve_tagged(struct reader *r, const yaml_event_t *event, struct ct
         ret->real = (double)ret->integer;
     }
     if (ret->kind != wanted) {
-        return fail_at(r, &event->start_mark, "the value is not of the type that its tag says:",
-                       tag);
+        return fail_at(r, &event->start_mark,
+                       "the value is not of the type that its tag says:", tag);
     }
     return 0;
 }
@@ -412,8 +412,7 @@ static int read_node(struct reader *r, const yaml_event_t *event, size_t depth, 
         return fail_at(r, &event->start_mark, "a value is expected", NULL);
     }
     const yaml_char_t *anchor = anchor_of(event);
-    if (rc == 0 && anchor != NULL &&
-        json_object_set(r->anchors, (const char *)anchor, *ret) != 0) {
+    if (rc == 0 && anchor != NULL && json_object_set(r->anchors, (const char *)anchor, *ret) != 0) {
         json_decref(ct_steal(ret));
         rc = no_memory(r);
     }

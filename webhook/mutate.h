@@ -43,9 +43,9 @@ enum ct_reason {
 struct ct_decision {
     enum ct_outcome outcome;
     enum ct_reason reason;
-    unsigned warnings;  // in the answer
-    int min_score;      // the minimum that held for the pod; 0: none
-    bool below_minimum; // mode warn: admitted though no node reaches the minimum
+    unsigned warnings;   // in the answer
+    int min_score;       // the minimum that held for the pod; 0: none
+    bool below_minimum;  // mode warn: admitted though no node reaches the minimum
     bool nodes_left_out; // settings->without_nodes, and the nodes would have mattered
     bool dry_run;
     char uid[64]; // of the request

@@ -175,10 +175,13 @@ class Inputs(unittest.TestCase):
                                            "cloudtaser.io/vault-role": "web"}},
                "spec": {"containers": [{"name": "app", "image": "x", "command": ["/app"]}]}}
         one = b"---\n" + yaml.safe_dump(pod).encode()
-        many = one * (9_900_000 // len(one))
+        text = yaml.safe_dump({"apiVersion": "v1", "kind": "ConfigMap", "data": {
+            "log": "a line of some length, as they are\n" * 230_000}}, default_style="|").encode()
+        many = one * 3000 + b"---\n" + text
+        self.assertTrue(9_000_000 < len(many) < 10 << 20, len(many))
         done = cloudtaser("inject", "-f", "-", *VAULT, stdin=many)
         self.assertEqual(done.returncode, 0, done.stderr[:500])
-        self.assertEqual(done.stdout.count(b"cloudtaser.io/status: injected"), many.count(b"---\n"))
+        self.assertEqual(done.stdout.count(b"cloudtaser.io/status: injected"), 3000)
         done = cloudtaser("inject", "-f", "-", *VAULT, stdin=b"# " + b"x" * (10 << 20))
         self.assertEqual((done.returncode, done.stderr),
                          (2, b"cloudtaser inject: standard input is larger than 10 MiB\n"))

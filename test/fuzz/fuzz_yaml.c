@@ -55,7 +55,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     must(rc == -err.code);
     // Aliases may make more of a text than may be read again.
     if (ct_yaml_write(&yaml, &out, NULL) == 0 && out.len < CT_YAML_MAX_BYTES) {
-        rc = ct_yaml_read(out.data != NULL ? out.data : "", out.len, "what was written", &back, NULL);
+        rc = ct_yaml_read(out.data != NULL ? out.data : "", out.len, "what was written", &back,
+                          NULL);
         must(rc == 0);
         compare(&yaml, &back);
     }

@@ -433,7 +433,8 @@ static void takes_letters(void **state)
         }
         expect_ok(rc, &err);
         assert_int_equal(s.name != NULL, cases[i].name != NULL);
-        assert_string_equal(s.name != NULL ? s.name : "", cases[i].name != NULL ? cases[i].name : "");
+        assert_string_equal(s.name != NULL ? s.name : "",
+                            cases[i].name != NULL ? cases[i].name : "");
         assert_int_equal(s.on, cases[i].on);
         assert_int_equal(s.mode, cases[i].mode);
         ct_option_free(&short_table, &s);

@@ -96,12 +96,13 @@ static void goes_round(void **state)
          "- true\n- \"true\"\n- \"no\"\n- false\n- null\n- \"null\"\n- \"\"\n- \"~\"\n"},
         {"[1, '1', 0x10, '0x10', '1e3', 1e999, '1_0', '.5', '+1', '-', '.']",
          "[1,\"1\",16,\"0x10\",\"1e3\",\"1e999\",\"1_0\",\".5\",\"+1\",\"-\",\".\"]",
-         "- 1\n- \"1\"\n- 16\n- \"0x10\"\n- \"1e3\"\n- \"1e999\"\n- \"1_0\"\n- \".5\"\n- \"+1\"\n- \"-\"\n- "
+         "- 1\n- \"1\"\n- 16\n- \"0x10\"\n- \"1e3\"\n- \"1e999\"\n- \"1_0\"\n- \".5\"\n- \"+1\"\n- "
+         "\"-\"\n- "
          "\".\"\n"},
-        {"['2001-01-01', '12:30:45', '=', '<<', 100m, 'a: b', '# c', 'd #e', ' f', '*g']",
-         "[\"2001-01-01\",\"12:30:45\",\"=\",\"<<\",\"100m\",\"a: b\",\"# c\",\"d #e\",\" "
+        {"['2001-01-01', '12:30:45', '=', '<<', 100m, 'a: b', '# c', 'k #e', ' f', '*g']",
+         "[\"2001-01-01\",\"12:30:45\",\"=\",\"<<\",\"100m\",\"a: b\",\"# c\",\"k #e\",\" "
          "f\",\"*g\"]",
-         "- \"2001-01-01\"\n- \"12:30:45\"\n- \"=\"\n- \"<<\"\n- 100m\n- 'a: b'\n- '# c'\n- 'd "
+         "- \"2001-01-01\"\n- \"12:30:45\"\n- \"=\"\n- \"<<\"\n- 100m\n- 'a: b'\n- '# c'\n- 'k "
          "#e'\n- ' f'\n- '*g'\n"},
         {"[0.1, 1e21, 1.0, -2.5e-7, 99999999999999999999]",
          "[0.10000000000000001,1e21,1.0,-2.4999999999999999e-7,1e20]",
@@ -113,12 +114,13 @@ static void goes_round(void **state)
         {"s: \"\\n\\tx\\0y\\u0085\"\n", "{\"s\":\"\\n\\tx\\u0000y\xc2\x85\"}",
          "s: \"\\n\\tx\\0y\\N\"\n"},
         {"s: >\n  one\n  two\n", "{\"s\":\"one two\\n\"}", "s: |\n  one two\n"},
-        {"s: gr\xc3\xbc\xc3\x9f\x65\n", "{\"s\":\"gr\xc3\xbc\xc3\x9f\x65\"}", "s: gr\xc3\xbc\xc3\x9f\x65\n"},
+        {"s: gr\xc3\xbc\xc3\x9f\x65\n", "{\"s\":\"gr\xc3\xbc\xc3\x9f\x65\"}",
+         "s: gr\xc3\xbc\xc3\x9f\x65\n"},
         {"a: &x {b: [1, 2]}\nc: *x\n", "{\"a\":{\"b\":[1,2]},\"c\":{\"b\":[1,2]}}",
          "a:\n  b:\n  - 1\n  - 2\nc:\n  b:\n  - 1\n  - 2\n"},
-        {"base: &b {x: 1, w: 2}\nd: {<<: *b, w: 3, z: 4}\n",
-         "{\"base\":{\"x\":1,\"w\":2},\"d\":{\"w\":3,\"z\":4,\"x\":1}}",
-         "base:\n  x: 1\n  w: 2\nd:\n  w: 3\n  z: 4\n  x: 1\n"},
+        {"base: &b {x: 1, w: 2}\nk: {<<: *b, w: 3, z: 4}\n",
+         "{\"base\":{\"x\":1,\"w\":2},\"k\":{\"w\":3,\"z\":4,\"x\":1}}",
+         "base:\n  x: 1\n  w: 2\nk:\n  w: 3\n  z: 4\n  x: 1\n"},
         {"p: &p {x: 1}\nq: &q {x: 2, z: 5}\nr: {<<: [*p, *q]}\n",
          "{\"p\":{\"x\":1},\"q\":{\"x\":2,\"z\":5},\"r\":{\"x\":1,\"z\":5}}",
          "p:\n  x: 1\nq:\n  x: 2\n  z: 5\nr:\n  x: 1\n  z: 5\n"},
@@ -132,9 +134,10 @@ static void goes_round(void **state)
          "a: 1\n---\nb: 2\n"},
         {"", "", ""},
         {"# only a comment\n", "", ""},
-        {" {\"s\": \"\\ud83d\\ude00\", \"t\":\"a\\/b\"}", "{\"s\":\"\xf0\x9f\x98\x80\",\"t\":\"a/b\"}",
-         "s: \"\\U0001F600\"\nt: a/b\n"},
-        {"{a: 1, b: [x, 'y', y]}", "{\"a\":1,\"b\":[\"x\",\"y\",true]}", "a: 1\nb:\n- x\n- \"y\"\n- true\n"},
+        {" {\"s\": \"\\ud83d\\ude00\", \"t\":\"a\\/b\"}",
+         "{\"s\":\"\xf0\x9f\x98\x80\",\"t\":\"a/b\"}", "s: \"\\U0001F600\"\nt: a/b\n"},
+        {"{a: 1, b: [x, 'y', y]}", "{\"a\":1,\"b\":[\"x\",\"y\",true]}",
+         "a: 1\nb:\n- x\n- \"y\"\n- true\n"},
     };
     for (size_t i = 0; i < CT_ARRAY_LEN(cases); i++) {
         CT_AUTO_YAML yaml = {.n = 0};
@@ -245,8 +248,8 @@ static void bounds_aliases(void **state)
     struct ct_err err = {0};
     ct_buf_add_str(&text, "a0: &a0 [lol]\n");
     for (int i = 1; i < 30; i++) {
-        ct_buf_addf(&text, "a%d: &a%d [*a%d, *a%d, *a%d, *a%d, *a%d, *a%d, *a%d, *a%d, *a%d]\n", i, i,
-                    i - 1, i - 1, i - 1, i - 1, i - 1, i - 1, i - 1, i - 1, i - 1);
+        ct_buf_addf(&text, "a%d: &a%d [*a%d, *a%d, *a%d, *a%d, *a%d, *a%d, *a%d, *a%d, *a%d]\n", i,
+                    i, i - 1, i - 1, i - 1, i - 1, i - 1, i - 1, i - 1, i - 1, i - 1);
     }
     int rc = ct_yaml_read(text.data, text.len, "m", &yaml, &err);
     expect_error(rc, &err, CT_ETOOBIG,
@@ -269,7 +272,8 @@ static void bounds_size(void **state)
     expect_ok(ct_yaml_read(text.data, text.len, "m", &fits, &err), &err);
     assert_int_equal(json_string_length(json_object_get(fits.documents[0].value, "a")),
                      CT_YAML_MAX_BYTES - 3);
-    expect_error(ct_yaml_write(&fits, &small, &err), &err, CT_ENOMEM, "out of memory while writing");
+    expect_error(ct_yaml_write(&fits, &small, &err), &err, CT_ENOMEM,
+                 "out of memory while writing");
     err = (struct ct_err){0};
     expect_error(ct_yaml_read(text.data, text.len + 1, "m", &too_large, &err), &err, CT_ETOOBIG,
                  "m is larger than 10 MiB");
