@@ -128,7 +128,9 @@ static int work(struct ct_operator_settings *settings, struct ct_err *err)
     if (ct_yaml_write(&yaml, &out, err) < 0) {
         return CT_EXIT_REFUSED;
     }
-    (void)fwrite(out.data, 1, out.len, stdout);
+    if (out.len > 0) {
+        (void)fwrite(out.data, 1, out.len, stdout);
+    }
     return CT_EXIT_GOOD;
 }
 

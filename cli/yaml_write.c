@@ -80,11 +80,13 @@ static void write_string(struct writer *w, const char *text, size_t len, bool ke
 static void write_real(struct writer *w, double value)
 {
     char text[64];
+    double back = 0;
     int digits = 15;
     do {
         (void)snprintf(text, sizeof(text), "%.*g", digits, value);
+        back = strtod(text, NULL);
         digits++;
-    } while (digits <= 17 && memcmp(&(double){strtod(text, NULL)}, &value, sizeof(value)) != 0);
+    } while (digits <= 17 && (back < value || back > value));
     if (strchr(text, '.') == NULL) {
         char exponent[16];
         size_t whole = strcspn(text, "e");

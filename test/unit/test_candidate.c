@@ -140,12 +140,38 @@ static void unschedulable_counts_as_its_taint(void **state)
     run(cases, CT_ARRAY_LEN(cases), &node);
 }
 
+static void names_the_obstacle(void **state)
+{
+    (void)state;
+    struct ct_node node = plain;
+    node.taints = taints;
+    node.n_taints = 1;
+    static const struct {
+        const char *spec, *obstacle;
+    } cases[] = {
+        {"{}", "a taint is not tolerated"},
+        {"{\"tolerations\":[{\"operator\":\"Exists\"}]}", NULL},
+        {"{\"nodeName\":\"node-1\"}", NULL},
+        {"{\"nodeName\":\"node-2\"}", "the pod's nodeName is another"},
+        {"{\"nodeSelector\":{\"zone\":\"b\"}}", "the pod's nodeSelector does not match"},
+        {REQUIRED(TERM("zone", "In", "\"b\"")), "the pod's required node affinity does not match"},
+    };
+    for (size_t i = 0; i < CT_ARRAY_LEN(cases); i++) {
+        CT_AUTO_JSON spec = json_loads(cases[i].spec, 0, NULL);
+        const char *obstacle = ct_candidate_obstacle(spec, &node);
+        assert_int_equal(obstacle == NULL, cases[i].obstacle == NULL);
+        assert_string_equal(obstacle != NULL ? obstacle : "",
+                            cases[i].obstacle != NULL ? cases[i].obstacle : "");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(affinity_as_the_scheduler_reads_it),
         cmocka_unit_test(taints_as_the_scheduler_reads_them),
         cmocka_unit_test(unschedulable_counts_as_its_taint),
+        cmocka_unit_test(names_the_obstacle),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
