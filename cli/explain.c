@@ -67,6 +67,9 @@ static void tell_reached(const struct ct_story *story, enum ct_check check)
         (void)printf("no: %s starts through %s, which hands its environment on in the clear\n",
                      story->launched, story->launcher);
         break;
+    case CT_STORY_TOKEN:
+        (void)puts("no: the Vault token lies in a file");
+        break;
     case CT_STORY_RUNTIME:
         (void)printf("no: RuntimeClass %s brings a kernel of its own\n", story->runtime_class);
         break;

@@ -7,6 +7,7 @@ static const char *const obstacles[] = {
     [CT_STORY_POD] = NULL,
     [CT_STORY_NODE] = NULL,
     [CT_STORY_LAUNCHER] = "launcher",
+    [CT_STORY_TOKEN] = "tokenFile",
     [CT_STORY_RUNTIME] = "runtimeClass",
 };
 

@@ -17,15 +17,15 @@ const struct ct_option ct_operator_file = {
     .help = "The manifest, YAML or JSON, one document or several; - for standard input.",
 };
 
-// Options of the webhook that say how to serve.
-static const char *const servers[] = {
-    "listen", "tls-cert", "tls-key", "threads", "max-connections", "log-format",
+// What the names of options begin with that say how to decide; all others say how to serve.
+static const char *const deciding[] = {
+    "nodes-file", "injector-", "vault-", "allow-", "min-protection-score", "mode",
 };
 
-static bool is_one_of(const char *name, const char *const *list, size_t n)
+static bool decides(const char *name)
 {
-    for (size_t i = 0; i < n; i++) {
-        if (strcmp(list[i], name) == 0) {
+    for (size_t i = 0; i < CT_ARRAY_LEN(deciding); i++) {
+        if (strncmp(deciding[i], name, strlen(deciding[i])) == 0) {
             return true;
         }
     }
@@ -44,7 +44,7 @@ const struct ct_option_table *ct_operator_table(struct ct_operator_table *t, con
     for (size_t i = 0; i < ct_webhook_options.n && n < CT_OPERATOR_MAX_OPTIONS; i++) {
         struct ct_option *o = &t->options[n++];
         *o = ct_webhook_options.options[i];
-        o->hidden = is_one_of(o->name, servers, CT_ARRAY_LEN(servers));
+        o->hidden = !decides(o->name);
         o->required = false;
         if (strcmp(o->name, "nodes-file") == 0) {
             o->required = nodes_required;

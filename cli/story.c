@@ -83,7 +83,7 @@ enum ct_story_check ct_story_check(const struct ct_story *story, enum ct_check c
 {
     uint32_t bit = 1U << check;
     if ((story->minimum.lost & bit) != 0) {
-        return CT_STORY_LAUNCHER;
+        return check == CT_CHECK_TOKEN_PROTECTED ? CT_STORY_TOKEN : CT_STORY_LAUNCHER;
     }
     if (!ct_check_info(check)->node) {
         return CT_STORY_POD;

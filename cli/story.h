@@ -56,6 +56,7 @@ enum ct_story_check {
     CT_STORY_POD,      // the pod reaches it by itself
     CT_STORY_NODE,     // the node decides
     CT_STORY_LAUNCHER, // the pod's launcher undoes it
+    CT_STORY_TOKEN,    // its Vault token lies in a file
     CT_STORY_RUNTIME,  // its RuntimeClass rules it out
 };
 enum ct_story_check ct_story_check(const struct ct_story *story, enum ct_check check);
