@@ -94,7 +94,9 @@ static void bash_value(const struct ct_command *command, const struct ct_option 
         print_choices(o);
         (void)fputs("' -- \"$word\")); return ;;\n", stdout);
     } else if (takes_file(o)) {
-        (void)fputs(") COMPREPLY=($(compgen -f -- \"$word\")); return ;;\n", stdout);
+        (void)fputs(") compopt -o filenames 2>/dev/null; "
+                    "COMPREPLY=($(compgen -f -- \"$word\")); return ;;\n",
+                    stdout);
     } else {
         (void)fputs(") return ;;\n", stdout);
     }
@@ -106,7 +108,6 @@ static void write_bash(void)
                 "    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}\n"
                 "    local command=${COMP_WORDS[1]} words=\n"
                 "    COMPREPLY=()\n"
-                "    compopt -o filenames 2>/dev/null\n"
                 "    case \"$command $before\" in\n",
                 stdout);
     for (size_t i = 0; i < ct_n_commands; i++) {

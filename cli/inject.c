@@ -46,9 +46,10 @@ struct run {
 static void complain(const struct run *run, const struct ct_manifest_pod *pod, const char *what,
                      const char *sentence)
 {
-    (void)fprintf(stderr, PROGRAM ": %s%s, document %zu (line %zu), %s: %s\n", what,
-                  ct_input_name(run->settings->file), pod->document, pod->line, pod->object,
-                  sentence);
+    (void)fprintf(stderr, PROGRAM ": %s%s, document %zu (line %zu), %s: ", what,
+                  ct_input_name(run->settings->file), pod->document, pod->line, pod->object);
+    ct_terminal_text(stderr, sentence);
+    (void)fputc('\n', stderr);
 }
 
 static void warn(const struct run *run, const struct ct_manifest_pod *pod, const json_t *warnings)

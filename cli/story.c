@@ -8,12 +8,14 @@
 static void copy_container(const struct ct_container *from, struct ct_story_container *to)
 {
     struct ct_shown shown;
+    struct ct_shown name;
     const char *program =
         json_string_value(json_array_get(from->command, ct_container_command_start(from)));
     to->kind = ct_container_kind(from);
     to->wrap = from->wrap;
     to->wrapped = from->wrapped;
-    (void)snprintf(to->name, sizeof(to->name), "%s", from->name);
+    (void)snprintf(to->name, sizeof(to->name), "%.63s",
+                   ct_text_show(&name, from->name, strlen(from->name)));
     if (program != NULL) {
         (void)snprintf(to->program, sizeof(to->program), "%s",
                        ct_text_show(&shown, program, strlen(program)));
@@ -26,8 +28,10 @@ static void copy_minimum(const struct ct_case *c, struct ct_story *story)
     story->minimum = *m;
     story->launcher = m->launcher;
     if (m->launched != NULL) {
+        struct ct_shown name;
         (void)snprintf(story->launched, sizeof(story->launched), "%s %.60s",
-                       ct_container_kind(m->launched), m->launched->name);
+                       ct_container_kind(m->launched),
+                       ct_text_show(&name, m->launched->name, strlen(m->launched->name)));
     }
     if (m->runtime_class != NULL) {
         struct ct_shown shown;

@@ -18,3 +18,23 @@ const struct ct_paint *ct_paint_for(FILE *out)
                   terminal != NULL && strcmp(terminal, "dumb") != 0;
     return wanted ? &colours : &plain;
 }
+
+// U+0000 to U+001F, U+007F, and U+0080 to U+009F in UTF-8.
+static size_t control_length(const char *text)
+{
+    unsigned char c = (unsigned char)text[0];
+    unsigned char next = c != '\0' ? (unsigned char)text[1] : 0;
+    if (c < ' ' || c == 0x7f) {
+        return 1;
+    }
+    return c == 0xc2 && next >= 0x80 && next < 0xa0 ? 2 : 0;
+}
+
+void ct_terminal_text(FILE *out, const char *text)
+{
+    while (*text != '\0') {
+        size_t control = control_length(text);
+        (void)fputc(control > 0 ? '?' : *text, out);
+        text += control > 0 ? control : 1;
+    }
+}

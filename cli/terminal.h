@@ -17,4 +17,8 @@ struct ct_paint {
 // Looks at the environment (NO_COLOR, TERM): not thread-safe (getenv(3)).
 const struct ct_paint *ct_paint_for(FILE *out);
 
+// Writes a text that a stranger may have had a hand in: control characters, which could change what a
+// terminal shows, become '?'.
+void ct_terminal_text(FILE *out, const char *text);
+
 #endif

@@ -34,12 +34,14 @@ void ct_words_outcome(FILE *out, const struct ct_paint *paint, const struct ct_m
     const struct ct_decision *d = &verdict->decision;
     bool bad = d->outcome == CT_OUTCOME_DENIED || d->outcome == CT_OUTCOME_UNPROTECTED;
     bool good = d->outcome == CT_OUTCOME_PATCHED || d->outcome == CT_OUTCOME_UNCHANGED;
-    (void)fprintf(out, "document %zu (line %zu), %s%s%s: %s%s%s%s\n", pod->document, pod->line,
+    (void)fprintf(out, "document %zu (line %zu), %s%s%s: %s%s%s", pod->document, pod->line,
                   paint->strong, pod->object, paint->end,
                   bad    ? paint->bad
                   : good ? paint->good
                          : "",
-                  outcomes[d->outcome], bad || good ? paint->end : "", bad ? d->sentence : "");
+                  outcomes[d->outcome], bad || good ? paint->end : "");
+    ct_terminal_text(out, bad ? d->sentence : "");
+    (void)fputc('\n', out);
 }
 
 static void tell_containers(FILE *out, const struct ct_story *story)
@@ -135,7 +137,9 @@ void ct_words_warnings(FILE *out, const struct ct_verdict *verdict)
     json_t *warning;
     json_array_foreach(verdict->warnings, i, warning)
     {
-        (void)fprintf(out, "  warning: %s\n", json_string_value(warning));
+        (void)fputs("  warning: ", out);
+        ct_terminal_text(out, json_string_value(warning));
+        (void)fputc('\n', out);
     }
 }
 

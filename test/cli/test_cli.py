@@ -160,6 +160,19 @@ class Terminal(unittest.TestCase):
                 self.assertEqual(self.on_terminal(**refused), plain)
         self.assertIn(b"\033", self.on_terminal(TERM="xterm", NO_COLOR=""))
 
+    def test_a_manifest_cannot_write_to_the_terminal(self):
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {
+            "name": "web\033[2J", "annotations": {"cloudtaser.io/inject": "true",
+                                                  "cloudtaser.io/vault-role": "web"}},
+               "spec": {"containers": [{"name": "app\033[2J\x9b2J\r", "image": "x"}]}}
+        for command in (["inject"], ["inject", "--explain"], ["explain", *NODES]):
+            done = cloudtaser(*command, "-f", "-", *VAULT, stdin=json.dumps(pod).encode())
+            said = done.stdout + done.stderr
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(b"has no command", said)
+            for control in (b"\033", b"\xc2\x9b", b"\r"):
+                self.assertNotIn(control, said)
+
     def test_what_cannot_be_written_is_an_error(self):
         with open("/dev/full", "wb") as full:
             done = subprocess.run([PROGRAM, "--help"], stdout=full, stderr=subprocess.PIPE,
