@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the tests of the built wrapper share: where it is, how it is run, what must never be seen."""
+import ctypes
 import json
 import os
 import pathlib
@@ -12,6 +13,19 @@ import bad_vault
 BUILD = pathlib.Path(os.environ.get("CT_BUILD_DIR", "build"))
 WRAPPER = pathlib.Path(os.environ.get("CT_WRAPPER", BUILD / "static/wrapper/cloudtaser-wrapper"))
 PYTHON = "/usr/bin/python3"
+RESERVED_SIGNALS = (32, 33)  # glibc keeps these for its threads and refuses to touch them
+RT_SIGACTION = 13  # of x86-64
+
+
+def default_reserved_signals():
+    """GNU make starts its children with these ignored, which the wrapper rightly hands on."""
+    default = ctypes.create_string_buffer(32)  # the kernel's struct sigaction: SIG_DFL, no flags
+    for number in RESERVED_SIGNALS:
+        if ctypes.CDLL(None).syscall(RT_SIGACTION, number, default, None, 8) != 0:
+            raise OSError(f"signal {number} cannot be set to its default")
+
+
+default_reserved_signals()
 
 
 def require_wrapper():

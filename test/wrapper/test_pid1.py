@@ -18,7 +18,7 @@ import unittest
 import harness
 
 UNCATCHABLE = {signal.SIGKILL, signal.SIGSTOP}
-RESERVED = {32, 33}  # glibc keeps these for itself: a Python program cannot wait for them
+RESERVED = set(harness.RESERVED_SIGNALS)  # a Python program cannot wait for them
 STOPPING = {signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
 HARMLESS = {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH}
 ALL = [n for n in range(1, 65) if n not in UNCATCHABLE | RESERVED]
