@@ -50,6 +50,22 @@ static bool is_key(const char *s, size_t len)
            memchr(s, '}', len) == NULL && memchr(s, '$', len) == NULL;
 }
 
+// What paths are written with by mistake. None of it can be meant: the login would go well, and Vault
+// would say only that there is no such secret.
+static int check_start(const char *shown, const char *path, size_t len, struct ct_err *err)
+{
+    static const char *const starts[] = {"vault:", "v1/", "/v1/"};
+    for (size_t i = 0; i < CT_ARRAY_LEN(starts); i++) {
+        size_t n = strlen(starts[i]);
+        if (len >= n && memcmp(path, starts[i], n) == 0) {
+            return ct_err_set(err, CT_EINVAL,
+                              "reference \"%s\": write the path without %s in front", shown,
+                              starts[i]);
+        }
+    }
+    return 0;
+}
+
 static int check_path(const char *shown, const char *path, size_t len, struct ct_err *err)
 {
     if (len > CT_REF_PATH_MAX) {
@@ -58,6 +74,10 @@ static int check_path(const char *shown, const char *path, size_t len, struct ct
     }
     if (len == 0) {
         return ct_err_set(err, CT_EINVAL, "reference \"%s\" lacks its path; " EXPECTED, shown);
+    }
+    int rc = check_start(shown, path, len, err);
+    if (rc < 0) {
+        return rc;
     }
     if (!ct_text_is_path(path, len)) {
         return ct_err_set(

@@ -3,7 +3,8 @@
 // References to secrets, as they stand in the values of environment variables:
 //   vault:PATH#KEY[#VERSION]              the whole value
 //   text${vault:PATH#KEY[#VERSION]}text   any number of them inside a longer text
-// PATH is Vault's API path without /v1/ (for KV v2: mount/data/name).
+// PATH is Vault's API path without /v1/ (for KV v2: mount/data/name); one that starts with v1/,
+// /v1/ or another vault: is refused.
 //
 // A value that starts with "vault:" and holds no '#' is a reference that lacks its key - an error -
 // unless what follows the colon is a port number ("vault:8200", "vault:8200/ui"): a host, left

@@ -3,6 +3,7 @@
 // cloudtaser-webhook: reads its settings, serves, and ends when it is told to.
 #include <malloc.h>
 #include <signal.h>
+#include <string.h>
 #include <time.h>
 
 #include "ct_version.h"
@@ -48,7 +49,9 @@ static int serve(const struct ct_webhook_settings *settings)
         ct_log(CT_LOG_ERROR, "%s", err.msg);
         return 1;
     }
-    ct_log(CT_LOG_INFO, "version %s serves on %s, port %u", CT_VERSION, settings->listen,
+    // The port that it has, also where any free one was asked for.
+    int host = (int)(strrchr(settings->listen, ':') - settings->listen);
+    ct_log(CT_LOG_INFO, "version %s serves on %.*s:%u", CT_VERSION, host, settings->listen,
            ct_webhook_port(webhook));
     run(webhook, &signals);
     ct_webhook_stop(webhook);

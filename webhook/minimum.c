@@ -287,11 +287,20 @@ static int check_ceiling(struct ct_case *c, struct ct_err *err)
     describe_wish(m, wish, sizeof(wish));
     char causes[700] = "";
     describe_causes(m, causes, sizeof(causes));
+    struct survey survey = {0};
+    if (!c->settings->without_nodes) {
+        look_around(c, &survey);
+    }
+    char lower[80] = "";
+    if (survey.matching > 0 && m->pod_share + survey.best[0].points < m->points) {
+        (void)snprintf(lower, sizeof(lower), " to %d (what the best of its nodes gives)",
+                       m->pod_share + survey.best[0].points);
+    }
     return ct_case_deny(
         c, CT_REASON_SCORE, err,
         "the pod asks for %s, but at most %d of %d can be reached: %s; mend that, or "
-        "lower the minimum",
-        wish, ceiling, ct_score_max(), causes);
+        "lower the minimum%s",
+        wish, ceiling, ct_score_max(), causes, lower);
 }
 
 static int deny_matchless(struct ct_case *c, const char *wish, struct ct_err *err)
@@ -402,10 +411,23 @@ void ct_minimum_look_at(const struct ct_case *c, const struct ct_node *node,
     }
 }
 
+static void warn_launcher(struct ct_case *c)
+{
+    const struct ct_minimum *m = &c->minimum;
+    ct_warnings_add(&c->warnings,
+                    "cloudtaser: %s %.63s starts through %s, which hands its environment on in the "
+                    "clear: the score is at most %d of %d; start the program itself in command:",
+                    ct_container_kind(m->launched), m->launched->name, m->launcher,
+                    m->pod_share + points_of(m->counted), ct_score_max());
+}
+
 int ct_minimum_judge(struct ct_case *c, struct ct_err *err)
 {
     struct ct_minimum *m = &c->minimum;
     int r = check_ceiling(c, err);
+    if (r == 0 && m->launcher != NULL) {
+        warn_launcher(c);
+    }
     if (r != 0 || (m->points <= m->pod_share && (m->require & NODE_CHECKS) == 0)) {
         return r;
     }

@@ -8,6 +8,7 @@
 #include "log.h"
 #include "metrics.h"
 #include "mutate.h"
+#include "vault.h"
 #include "watch.h"
 
 struct ct_webhook {
@@ -34,13 +35,17 @@ static void log_decision(const struct ct_decision *d, uint64_t ns)
 {
     bool warn = d->reason != CT_REASON_NONE; // refused, or admitted in spite of it
     bool skipped = d->outcome == CT_OUTCOME_SKIPPED;
+    char reason[64] = "";
+    if (warn) {
+        (void)snprintf(reason, sizeof(reason), "reason=%s ", ct_reason_name(d->reason));
+    }
     ct_log(warn      ? CT_LOG_WARN
            : skipped ? CT_LOG_DEBUG
                      : CT_LOG_INFO,
-           "%s pod %s/%s: reason=%s min-score=%d warnings=%u uid=%s us=%llu%s%s%s",
-           ct_outcome_name(d->outcome), d->namespace, d->name, ct_reason_name(d->reason),
-           d->min_score, d->warnings, d->uid, (unsigned long long)(ns / 1000),
-           d->dry_run ? " dry-run" : "", d->sentence[0] != '\0' ? ": " : "", d->sentence);
+           "%s pod %s/%s: %smin-score=%d warnings=%u uid=%s us=%llu%s%s%s",
+           ct_outcome_name(d->outcome), d->namespace, d->name, reason, d->min_score, d->warnings,
+           d->uid, (unsigned long long)(ns / 1000), d->dry_run ? " dry-run" : "",
+           d->sentence[0] != '\0' ? ": " : "", d->sentence);
 }
 
 // How a request that got no decision is answered. Everything else is 500.
@@ -146,8 +151,11 @@ static void tick_nodes(struct ct_webhook *webhook)
     ct_metrics_reloaded(&webhook->metrics, CT_RELOAD_NODES, r > 0);
     if (r > 0) {
         struct ct_watch_reader reader = ct_watch_enter(&webhook->watch);
-        ct_log(CT_LOG_INFO, "%zu nodes read from %s", ct_nodes_count(reader.nodes),
-               webhook->watch.path);
+        size_t n = ct_nodes_count(reader.nodes);
+        ct_log(n > 0 ? CT_LOG_INFO : CT_LOG_WARN, "%zu nodes read from %s%s", n,
+               webhook->watch.path,
+               n > 0 ? ""
+                     : "; pods whose minimum takes a node's help are refused until there are any");
         ct_watch_leave(&webhook->watch, &reader);
         return;
     }
@@ -192,6 +200,15 @@ void ct_webhook_stop(struct ct_webhook *webhook)
 }
 CT_DEFINE_AUTO(ct_webhook, ct_webhook_stop);
 
+static void warn_of_transport(const struct ct_webhook_settings *settings)
+{
+    if (settings->vault_address != NULL && ct_address_is_plain(settings->vault_address)) {
+        ct_log(CT_LOG_WARN,
+               "--vault-address %s is http://: tokens and secrets cross the network in the clear",
+               settings->vault_address);
+    }
+}
+
 int ct_webhook_start(const struct ct_webhook_settings *settings, struct ct_webhook **ret,
                      struct ct_err *err)
 {
@@ -213,6 +230,7 @@ int ct_webhook_start(const struct ct_webhook_settings *settings, struct ct_webho
         .n_routes = CT_ARRAY_LEN(routes),
         .cls = webhook,
     };
+    warn_of_transport(settings);
     // Nodes first: from its first answer on it is ready, if it can be.
     tick_nodes(webhook);
     int r = ct_httpd_start(&options, &webhook->httpd, err);

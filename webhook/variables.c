@@ -199,9 +199,59 @@ static int check_exposure(struct ct_case *c, const struct ct_container *containe
     return r;
 }
 
+static bool holds_nested(const json_t *list)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        if (strstr(json_string_value(json_array_get(list, i)), "${vault:") != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void warn_unresolved(struct ct_case *c, const struct ct_container *container)
+{
+    bool command = holds_nested(container->command);
+    if (command || holds_nested(container->args)) {
+        ct_warnings_add(&c->warnings,
+                        "cloudtaser: %s of %s %.80s holds a reference; references in command and "
+                        "args are not resolved: put it into a variable",
+                        command ? "command" : "args", ct_container_kind(container),
+                        container->name);
+    }
+}
+
+// What a ConfigMap or Secret gives may hold references, which the wrapper resolves too.
+static bool takes_from_elsewhere(const struct ct_container *container)
+{
+    size_t i;
+    json_t *variable;
+    json_array_foreach(container->env, i, variable)
+    {
+        if (json_object_get(variable, "valueFrom") != NULL) {
+            return true;
+        }
+    }
+    return json_array_size(json_object_get(container->json, "envFrom")) > 0;
+}
+
+static void warn_without_reference(struct ct_case *c)
+{
+    bool found = c->annotations.n_variables > 0;
+    for (size_t i = 0; i < c->n_containers && !found; i++) {
+        found = c->containers[i].reference || takes_from_elsewhere(&c->containers[i]);
+    }
+    if (!found) {
+        ct_warnings_add(&c->warnings,
+                        "cloudtaser: the pod asks for injection, but neither its variables nor its "
+                        "annotations hold a reference");
+    }
+}
+
 int ct_variables_check(struct ct_case *c, int *ret_min, struct ct_err *err)
 {
     *ret_min = 0;
+    warn_without_reference(c);
     for (size_t i = 0; i < c->n_containers; i++) {
         const struct ct_container *container = &c->containers[i];
         if (container->injector) {
@@ -209,6 +259,7 @@ int ct_variables_check(struct ct_case *c, int *ret_min, struct ct_err *err)
         }
         int r = check_container(c, container, ret_min, err);
         if (r == 0 && container->wrap) {
+            warn_unresolved(c, container);
             r = check_exposure(c, container, err);
         }
         if (r != 0) {

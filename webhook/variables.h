@@ -8,8 +8,8 @@
 #include "pod.h"
 
 // Checks every container's variables, and collects the highest CLOUDTASER_MIN_PROTECTION_SCORE in
-// *ret_min (0: none). References in containers that are not wrapped become warnings.
-// CLOUDTASER_CONFIG is left for ct_variables_check_derived().
+// *ret_min (0: none). References in containers that are not wrapped, or in
+// command and args, become warnings, and so does a pod without any. CLOUDTASER_CONFIG is left for ct_variables_check_derived().
 CT_CHECKED int ct_variables_check(struct ct_case *c, int *ret_min, struct ct_err *err);
 
 // A variable as it is derived; `other` is a second text that is as good where it stands already, NULL

@@ -71,6 +71,11 @@ bool ct_address_normalise(const char *address, char *out, size_t size)
     return true;
 }
 
+bool ct_address_is_plain(const char *address)
+{
+    return strncasecmp(address, "http://", strlen("http://")) == 0;
+}
+
 static bool same_address(const char *wanted, const char *allowed)
 {
     char normal[600];
@@ -210,6 +215,29 @@ static int check_auth(struct ct_case *c, struct ct_err *err)
                      "cloudtaser.io/vault-role");
 }
 
+// What is permitted and yet weakens the pod shall be seen by whoever creates it.
+static void warn_of_risks(struct ct_case *c)
+{
+    const struct ct_config *config = &c->config;
+    const struct {
+        bool taken;
+        const char *sentence;
+    } risks[] = {
+        {ct_address_is_plain(config->vault_address),
+         "Vault's address is http://: its token and secrets cross the network in the clear"},
+        {config->skip_verify,
+         "vault-skip-verify: whoever can stand between the pod and Vault gets its token"},
+        {config->plain_environment,
+         "plain-environment: where nothing better can be had, secrets stand in the clear in "
+         "/proc/PID/environ"},
+    };
+    for (size_t i = 0; i < CT_ARRAY_LEN(risks); i++) {
+        if (risks[i].taken) {
+            ct_warnings_add(&c->warnings, "cloudtaser: %s", risks[i].sentence);
+        }
+    }
+}
+
 int ct_vault_configure(struct ct_case *c, struct ct_err *err)
 {
     const struct ct_annotations *a = &c->annotations;
@@ -228,6 +256,7 @@ int ct_vault_configure(struct ct_case *c, struct ct_err *err)
     c->config.timeout_ms = c->settings->vault_timeout;
     c->config.retry_budget_ms = c->settings->vault_retry_budget;
     r = copy_texts(c, address, err);
+    warn_of_risks(c);
     return r != 0 ? r : check_auth(c, err);
 }
 

@@ -18,6 +18,9 @@ CT_CHECKED int ct_vault_configure(struct ct_case *c, struct ct_err *err);
 CT_CHECKED int ct_vault_write_config(const struct ct_case *c, bool other, struct ct_buf *out,
                                      struct ct_err *err);
 
+// Is it one without TLS?
+bool ct_address_is_plain(const char *address);
+
 // Writes an address in its comparable form: "scheme://host:port", lower case, port always there, no
 // trailing slash. False when it has user information, a path, a query or no host, or is too long.
 bool ct_address_normalise(const char *address, char *out, size_t size);

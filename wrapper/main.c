@@ -238,8 +238,22 @@ static int vault_failure(const struct wrapper *w, struct ct_err *err)
     return (int)ct_vault_exit_code(w->vault);
 }
 
+// Once, where the container's log is read; the points do not tell of the way from Vault.
+static void warn_of_transport(const struct ct_config *config)
+{
+    if (strncmp(config->vault_address, "http://", strlen("http://")) == 0) {
+        ct_log(CT_LOG_WARN,
+               "%s is asked without TLS: token and secrets cross the network in the clear",
+               config->vault_address);
+    } else if (config->skip_verify) {
+        ct_log(CT_LOG_WARN, "the certificate of %s is not verified (skip-verify)",
+               config->vault_address);
+    }
+}
+
 static int fetch(struct wrapper *w, const struct ct_plan *plan, struct ct_err *err)
 {
+    warn_of_transport(&w->config);
     if (ct_vault_new(&w->config, &hooks, &w->vault, err) < 0) {
         return CT_EXIT_OTHER;
     }

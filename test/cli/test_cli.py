@@ -202,7 +202,10 @@ class Inputs(unittest.TestCase):
     def test_pipes(self):
         manifest = (HERE / "cases" / "inject-kinds" / "input.yaml").read_bytes()
         done = cloudtaser("inject", "-f", "/dev/stdin", *VAULT, stdin=manifest)
-        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        for line in done.stderr.splitlines():
+            self.assertIn(b"warning: /dev/stdin, document ", line)
+        self.assertIn(b"cloudtaser.io/status: injected", done.stdout)
 
     def test_no_standard_input(self):
         done = subprocess.run(["/bin/sh", "-c", '"$0" inject -f - <&-', PROGRAM], timeout=60,

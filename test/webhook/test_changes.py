@@ -239,6 +239,22 @@ class Start(harness.WebhookTest):
             self.assertEqual(service.process.wait(10), 0)
             self.assertIn(part, service.text())
 
+    def test_what_weakens_all_pods_is_warned_of(self):
+        for number, (vault, kernels, expected) in enumerate((
+                ("https://vault.example.com:8200", ["6.12.0"], []),
+                ("http://vault.example.com:8200", ["6.12.0"], ["is http://", "in the clear"]),
+                ("https://vault.example.com:8200", [], ["0 nodes read from", "are refused"]))):
+            with self.subTest(vault=vault, kernels=kernels):
+                self.port = process.free_port()
+                self.write_nodes(*kernels)
+                self.start(name=f"warned-{number}", vault=vault)
+                warnings = self.log_lines("warn")
+                self.assertEqual(len(warnings), 1 if expected else 0, warnings)
+                for part in expected:
+                    self.assertIn(part, warnings[0])
+                self.assertEqual(len(self.log_lines(f"serves on 127.0.0.1:{self.port}")), 1)
+                self.end(self.service)
+
     def test_log_in_json(self):
         self.start("--log-format", "json")
         self.assertIn("patch", self.response(review()))

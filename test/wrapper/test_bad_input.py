@@ -210,6 +210,7 @@ class BadInput(unittest.TestCase):
         settings = self.rig.settings(address=vault.address, skip_verify=True, ca_file=None)
         result = self.read(f"vault:{PATH}fine#password", settings)
         self.assertEqual((result.returncode, result.stdout), (0, f"value={VALUE}\n"), result.stderr)
+        self.assertEqual(result.stderr.count("is not verified (skip-verify)"), 1, result.stderr)
         vault.close()
 
     def test_no_tls_where_it_is_expected(self):
@@ -297,6 +298,8 @@ class BadInput(unittest.TestCase):
                                    "'CLOUDTASER_CONFIG' in os.environ)"],
                                   self.rig.settings(address=vault.address), variables)
             self.assertEqual(result.stdout, f"{VALUE} {url} False\n", result.stderr)
+            told = result.stderr.count(f"{vault.address} is asked without TLS")
+            self.assertEqual(told, 1 if vault.address.startswith("http:") else 0, result.stderr)
         self.assertEqual(trap.connections, 0)
         trap.close()
 
