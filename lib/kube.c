@@ -35,6 +35,7 @@ struct transfer {
     const struct ct_kube_stream *stream; // NULL: a plain request
     struct ct_buf line;                  // what has come of the next one
     uint64_t last_byte;
+    bool opened;
     int verdict; // of a callback, or of a bound that was met
     struct ct_err *err;
 };
@@ -164,6 +165,21 @@ static size_t take_lines(struct transfer *t, const char *data, size_t len)
     return t->verdict == 0 ? len : 0;
 }
 
+// The head of the answer is there long before its first line, if there is any.
+static void tell_opened(struct transfer *t)
+{
+    long status = 0;
+    if (t->stream == NULL || t->stream->opened == NULL || t->opened) {
+        return;
+    }
+    (void)curl_easy_getinfo(t->kube->easy, CURLINFO_RESPONSE_CODE, &status);
+    if (status / 100 == 2) {
+        t->opened = true;
+        t->last_byte = now_ms();
+        t->stream->opened(t->stream->cls);
+    }
+}
+
 static size_t on_body(char *data, size_t size, size_t n, void *user)
 {
     struct transfer *t = user;
@@ -172,6 +188,7 @@ static size_t on_body(char *data, size_t size, size_t n, void *user)
     t->last_byte = now_ms();
     (void)curl_easy_getinfo(t->kube->easy, CURLINFO_RESPONSE_CODE, &status);
     if (t->stream != NULL && status / 100 == 2) {
+        tell_opened(t);
         return take_lines(t, data, len);
     }
     struct ct_buf *body = &t->answer->body;
@@ -267,6 +284,7 @@ static int look_around(struct transfer *t, const struct ct_kube_request *request
         t->verdict = ct_err_set(t->err, CT_EUNAVAIL, "%s: given up, for the program ends",
                                 t->kube->config.server);
     }
+    tell_opened(t);
     if (t->verdict == 0 && t->stream != NULL && t->stream->idle != NULL) {
         t->verdict = t->stream->idle(t->stream->cls, t->err);
     }

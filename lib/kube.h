@@ -66,6 +66,8 @@ struct ct_kube_stream {
     size_t max_line;
     unsigned timeout_ms; // of the whole
     unsigned silence_ms; // without a byte: the other side is taken to be gone
+    // Once the server has agreed (2xx); may be NULL.
+    void (*opened)(void *cls);
     // Each line without its end, NUL-terminated; and about every 100 ms. Negative (with `err` set) ends
     // the watch as this error, positive ends it well.
     int (*line)(void *cls, const char *line, size_t len, struct ct_err *err);

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <time.h>
 
+#include "cluster.h"
 #include "httpd.h"
 #include "log.h"
 #include "metrics.h"
@@ -14,6 +15,7 @@ struct ct_webhook {
     const struct ct_webhook_settings *settings;
     struct ct_httpd *httpd;
     struct ct_watch watch;
+    struct ct_cluster *cluster; // NULL: nodes come from a file
     struct ct_metrics metrics;
     // Why it is not ready, for as long as no nodes have been read.
     pthread_mutex_t lock;
@@ -52,6 +54,7 @@ static const struct {
     {-CT_EINVAL, 400, CT_REQUEST_MALFORMED},
     {-CT_EPROTO, 400, CT_REQUEST_MALFORMED},
     {-CT_ETOOBIG, 413, CT_REQUEST_TOO_LARGE},
+    {-CT_EUNAVAIL, 503, CT_REQUEST_NOT_READY},
     {0, 500, CT_REQUEST_INTERNAL},
 };
 
@@ -67,6 +70,21 @@ static void fail(struct ct_webhook *webhook, int code, const struct ct_err *err,
     ct_httpd_error(reply, failures[i].status, "%s", err->msg);
 }
 
+// A decision by nodes that are not known, or not any more, would be a guess: the API server does what
+// its failurePolicy says.
+static int check_nodes(struct ct_webhook *webhook, const struct ct_decision *decision,
+                       struct ct_httpd_reply *reply, struct ct_err *err)
+{
+    char trouble[400];
+    if (webhook->cluster == NULL || decision->outcome == CT_OUTCOME_SKIPPED ||
+        ct_cluster_usable(webhook->cluster)) {
+        return 0;
+    }
+    ct_cluster_trouble(webhook->cluster, trouble, sizeof(trouble));
+    ct_buf_reset(&reply->body);
+    return ct_err_set(err, CT_EUNAVAIL, "not ready: %s", trouble);
+}
+
 static void handle_mutate(void *cls, const struct ct_httpd_request *request,
                           struct ct_httpd_reply *reply)
 {
@@ -80,6 +98,7 @@ static void handle_mutate(void *cls, const struct ct_httpd_request *request,
                       &reply->body, &decision, &err);
     ct_watch_leave(&webhook->watch, &reader);
     atomic_fetch_sub_explicit(&webhook->metrics.in_flight, 1, memory_order_relaxed);
+    r = r == 0 ? check_nodes(webhook, &decision, reply, &err) : r;
     uint64_t ns = now_ns() - start;
     if (r < 0) {
         fail(webhook, r, &err, ns, reply);
@@ -105,8 +124,15 @@ static void handle_readyz(void *cls, const struct ct_httpd_request *request,
 {
     struct ct_webhook *webhook = cls;
     (void)request;
-    if (atomic_load(&webhook->watch.nodes) != NULL) {
+    if (webhook->cluster != NULL ? ct_cluster_usable(webhook->cluster)
+                                 : atomic_load(&webhook->watch.nodes) != NULL) {
         handle_healthz(cls, request, reply);
+        return;
+    }
+    if (webhook->cluster != NULL) {
+        char trouble[400];
+        ct_cluster_trouble(webhook->cluster, trouble, sizeof(trouble));
+        ct_httpd_error(reply, 503, "not ready: %s", trouble);
         return;
     }
     (void)pthread_mutex_lock(&webhook->lock);
@@ -124,6 +150,9 @@ static void handle_metrics(void *cls, const struct ct_httpd_request *request,
     ct_metrics_render(&webhook->metrics, reader.nodes, ct_httpd_certificate_expiry(webhook->httpd),
                       &reply->body);
     ct_watch_leave(&webhook->watch, &reader);
+    if (webhook->cluster != NULL) {
+        ct_metrics_render_cluster(webhook->cluster, &reply->body);
+    }
 }
 
 static const struct ct_httpd_route routes[] = {
@@ -175,7 +204,9 @@ static void tick_certificate(struct ct_webhook *webhook)
 void ct_webhook_tick(struct ct_webhook *webhook)
 {
     tick_certificate(webhook);
-    tick_nodes(webhook);
+    if (webhook->cluster == NULL) {
+        tick_nodes(webhook);
+    }
 }
 
 // ---- start and stop ----
@@ -186,11 +217,31 @@ void ct_webhook_stop(struct ct_webhook *webhook)
         return;
     }
     ct_httpd_stop(webhook->httpd);
+    ct_cluster_stop(webhook->cluster);
     ct_watch_done(&webhook->watch);
     (void)pthread_mutex_destroy(&webhook->lock);
     free(webhook);
 }
 CT_DEFINE_AUTO(ct_webhook, ct_webhook_stop);
+
+// Nodes first: from its first answer on it is ready, if it can be.
+static int start_nodes(struct ct_webhook *webhook, struct ct_err *err)
+{
+    const struct ct_webhook_settings *settings = webhook->settings;
+    CT_AUTO_KUBE_CONFIG config = {0};
+    if (settings->nodes_file != NULL) {
+        webhook->watch.path = settings->nodes_file;
+        tick_nodes(webhook);
+        return 0;
+    }
+    int r = settings->kubeconfig != NULL ? ct_kube_config_load(settings->kubeconfig, &config, err)
+                                         : ct_kube_config_in_cluster(NULL, &config, err);
+    if (r < 0) {
+        return ct_err_wrap(err, "the nodes cannot be watched, and there is no --nodes-file");
+    }
+    return ct_cluster_start(&config, settings->nodes_max_age, &webhook->watch, &webhook->cluster,
+                            err);
+}
 
 int ct_webhook_start(const struct ct_webhook_settings *settings, struct ct_webhook **ret,
                      struct ct_err *err)
@@ -201,7 +252,6 @@ int ct_webhook_start(const struct ct_webhook_settings *settings, struct ct_webho
     }
     (void)pthread_mutex_init(&webhook->lock, NULL);
     webhook->settings = settings;
-    webhook->watch.path = settings->nodes_file;
     const struct ct_httpd_options options = {
         .listen = settings->listen,
         .tls_cert = settings->tls_cert,
@@ -213,9 +263,8 @@ int ct_webhook_start(const struct ct_webhook_settings *settings, struct ct_webho
         .n_routes = CT_ARRAY_LEN(routes),
         .cls = webhook,
     };
-    // Nodes first: from its first answer on it is ready, if it can be.
-    tick_nodes(webhook);
-    int r = ct_httpd_start(&options, &webhook->httpd, err);
+    int r = start_nodes(webhook, err);
+    r = r < 0 ? r : ct_httpd_start(&options, &webhook->httpd, err);
     if (r < 0) {
         return r;
     }

@@ -21,8 +21,10 @@ struct ct_webhook_settings {
     char *listen;
     char *tls_cert;
     char *tls_key;
-    char *nodes_file;
-    int threads; // 0: one a processor
+    char *nodes_file;       // NULL: the cluster is watched
+    char *kubeconfig;       // NULL: in-cluster
+    unsigned nodes_max_age; // milliseconds
+    int threads;            // 0: one a processor
     int max_connections;
     int log_format; // enum ct_log_format
     int log_level;  // enum ct_log_level
