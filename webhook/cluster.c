@@ -12,7 +12,7 @@
 #include "scratch.h"
 
 #define PAGE 500
-#define MAX_PAGES 250 // of 500: more nodes than are taken
+#define MAX_PAGES 250                     // of 500: more nodes than are taken
 #define MAX_PAGE_BYTES ((size_t)64 << 20) // nodes with long lists of images are some 20 KB each
 #define MAX_EVENT_BYTES ((size_t)4 << 20) // etcd takes objects of 1.5 MiB
 #define MAX_PENDING 2000

@@ -140,32 +140,8 @@ class Watch(TestCase):
         self.assertGreaterEqual(self.events(webhook, "expired"), 1)
         self.assertEqual(self.events(webhook, "listed"), 2)
 
-    def account(self, name):
-        """A service account with its kubeconfig and token file, as yet without rights."""
-        self.cluster.create({"apiVersion": "v1", "kind": "ServiceAccount",
-                             "metadata": {"name": name}}, "apps")
-        token = self.env.work / f"{name}.token"
-        token.write_text(self.cluster.service_account_token("apps", name))
-        kubeconfig = self.env.work / f"{name}.yaml"
-        kubeconfig.write_text(
-            "apiVersion: v1\nkind: Config\ncurrent-context: it\ncontexts:\n- name: it\n  context:\n"
-            "    cluster: it\n    user: it\nclusters:\n- name: it\n  cluster:\n"
-            f"    server: {self.cluster.url}\n"
-            f"    certificate-authority: {self.cluster.authority.certificate}\n"
-            f"users:\n- name: it\n  user:\n    tokenFile: {token.name}\n")
-        return kubeconfig, token
-
-    def grant(self, name, rules):
-        self.cluster.api("POST", "/apis/rbac.authorization.k8s.io/v1/clusterroles", {
-            "metadata": {"name": name}, "rules": rules})
-        self.cluster.api("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", {
-            "metadata": {"name": name},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole",
-                        "name": name},
-            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": "apps"}]})
-
     def test_the_least_rights(self):
-        kubeconfig, token = self.account("watcher")
+        kubeconfig, token = self.cluster.account("apps", "watcher")
         good = token.read_text()
         token.write_text("not a token")
         webhook = self.start("--kubeconfig", kubeconfig, ready=False)
@@ -174,17 +150,17 @@ class Watch(TestCase):
         token.write_text(good)
         wait_until(lambda: 'cannot list resource' in webhook.get("/readyz")[1],
                    "the refusal of the account", 60)
-        self.grant("watcher", [{"apiGroups": [""], "resources": ["nodes"],
-                                "verbs": ["list", "watch"]}])
+        self.cluster.grant("apps", "watcher", [
+            {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list", "watch"]}])
         log.wait_for(lambda: webhook.get("/readyz")[0] == 200, "the webhook to be ready", 60)
         self.assertEqual(self.known(webhook), self.in_cluster())
         self.assertNotIn(good.split(".")[2], log.text())
 
     def test_within_a_pod(self):
-        kubeconfig, token = self.account("inside")
+        kubeconfig, token = self.cluster.account("apps", "inside")
         self.assertTrue(kubeconfig.exists())
-        self.grant("inside", [{"apiGroups": [""], "resources": ["nodes"],
-                               "verbs": ["list", "watch"]}])
+        self.cluster.grant("apps", "inside", [
+            {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list", "watch"]}])
         folder = "/run/secrets/kubernetes.io/serviceaccount"
         script = (f"mount -t tmpfs tmpfs /run && mkdir -p {folder} && cp {token} {folder}/token && "
                   f"cp {self.cluster.authority.certificate} {folder}/ca.crt && exec \"$@\"")

@@ -237,3 +237,28 @@ class ControlPlane:
         answer = self.api("POST", path, {"apiVersion": "authentication.k8s.io/v1",
                                          "kind": "TokenRequest", "spec": spec})
         return answer["status"]["token"]
+
+    def account(self, namespace, name):
+        """A service account without rights: (kubeconfig, token file), the former in YAML."""
+        self.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}},
+                    namespace)
+        token = self.work / f"{name}.token"
+        token.write_text(self.service_account_token(namespace, name))
+        kubeconfig = self.work / f"{name}.yaml"
+        kubeconfig.write_text(
+            "apiVersion: v1\nkind: Config\ncurrent-context: it\ncontexts:\n- name: it\n  context:\n"
+            f"    cluster: it\n    user: it\n    namespace: {namespace}\n"
+            f"clusters:\n- name: it\n  cluster:\n    server: {self.url}\n"
+            f"    certificate-authority: {self.authority.certificate}\n"
+            f"users:\n- name: it\n  user:\n    tokenFile: {token.name}\n")
+        return kubeconfig, token
+
+    def grant(self, namespace, name, rules):
+        """Gives a service account these rights in the whole cluster."""
+        group = "rbac.authorization.k8s.io"
+        self.api("POST", f"/apis/{group}/v1/clusterroles",
+                 {"metadata": {"name": name}, "rules": rules})
+        self.api("POST", f"/apis/{group}/v1/clusterrolebindings", {
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": name},
+            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}]})

@@ -17,18 +17,22 @@ class Webhook:
     """Started by the constructor's end; register() makes the API server call it."""
 
     def __init__(self, authority, nodes_file, log_dir, options=(), name="webhook", prefix=(),
-                 env=None, ready=True):
+                 env=None, ready=True, own_certificate=False):
         """Without a nodes file the options say how nodes are found. `prefix` stands before the
-        program, as unshare does."""
+        program, as unshare does. With a certificate of its own it is not told of any, and not asked
+        for one."""
         self.authority = authority
         self.certificate, self.key = authority.issue(name)
         self._tls = ssl.create_default_context(cafile=str(authority.certificate))
+        if own_certificate:
+            self._tls.check_hostname, self._tls.verify_mode = False, ssl.CERT_NONE
         self.port = free_port()
         self.url = f"https://127.0.0.1:{self.port}"
         self._name, self._log_dir = name, log_dir
         self._argv = [*prefix, product("cloudtaser-webhook"),
                       "--listen", f"127.0.0.1:{self.port}",
-                      "--tls-cert", self.certificate, "--tls-key", self.key,
+                      *(() if own_certificate else
+                        ("--tls-cert", self.certificate, "--tls-key", self.key)),
                       *(("--nodes-file", nodes_file) if nodes_file else ()), *options]
         self._env = env
         self._starts = 0
