@@ -180,7 +180,9 @@ static int flush(struct ct_cluster *c, struct ct_err *err)
     const struct ct_nodes *parts[MAX_PENDING + 1];
     uint64_t start = now_ms();
     parts[0] = atomic_load(&c->watch->nodes); // this thread alone replaces them
-    memcpy(parts + 1, c->pending, c->n_pending * sizeof(*parts));
+    for (size_t i = 0; i < c->n_pending; i++) {
+        parts[i + 1] = c->pending[i];
+    }
     int r = publish(c, parts, c->n_pending + 1, err);
     drop(c->pending, c->n_pending);
     c->n_pending = 0;
