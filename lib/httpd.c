@@ -353,6 +353,10 @@ CT_DEFINE_AUTO(ct_httpd, httpd_free);
 CT_CHECKED static int start_tls(struct ct_httpd *server, const struct ct_httpd_options *options,
                                 struct ct_err *err)
 {
+    if (options->tls_cert_text != NULL && options->tls_key_text != NULL) {
+        return ct_httpd_tls_of_text(options->tls_cert_text, options->tls_key_text, &server->tls,
+                                    err);
+    }
     if (options->tls_cert == NULL && options->tls_key == NULL) {
         return 0;
     }
@@ -411,6 +415,14 @@ unsigned ct_httpd_port(const struct ct_httpd *server)
 int ct_httpd_reload_certificate(struct ct_httpd *server, struct ct_err *err)
 {
     return server->tls != NULL ? ct_httpd_tls_reload(server->tls, err) : 0;
+}
+
+int ct_httpd_set_certificate(struct ct_httpd *server, const char *cert, const char *key,
+                             struct ct_err *err)
+{
+    return server->tls != NULL
+               ? ct_httpd_tls_replace(server->tls, cert, key, err)
+               : ct_err_set(err, CT_EINVAL, "a server without TLS has no certificate");
 }
 
 long long ct_httpd_certificate_expiry(const struct ct_httpd *server)

@@ -39,6 +39,8 @@ struct ct_httpd_options {
     const char *listen;   // "127.0.0.1:8443", "[::1]:8443", ":8443"; port 0: any free one
     const char *tls_cert; // PEM files; both NULL: plain HTTP
     const char *tls_key;
+    const char *tls_cert_text; // PEM texts in the place of files; not kept
+    const char *tls_key_text;
     unsigned threads; // 0: one a processor, at most 8
     // Whoever needs longer is cut off, however busily the bytes drip.
     unsigned head_s;    // for the handshake and the first request's head; default 5
@@ -64,6 +66,10 @@ unsigned ct_httpd_port(const struct ct_httpd *server);
 // load and match, else the old pair is kept). Returns 1 when a new pair is in use, 0 when nothing
 // changed, negative with a sentence when the new pair was refused. Call it from one thread, e.g. each second.
 CT_CHECKED int ct_httpd_reload_certificate(struct ct_httpd *server, struct ct_err *err);
+// Puts a pair of PEM texts in the place of the one that is served, for the handshakes to come: a
+// connection keeps the pair that it began with. Any thread. CT_EINVAL, CT_ENOMEM: the old pair stays.
+CT_CHECKED int ct_httpd_set_certificate(struct ct_httpd *server, const char *cert, const char *key,
+                                        struct ct_err *err);
 // Seconds since the epoch at which the served certificate ends; 0 without TLS.
 long long ct_httpd_certificate_expiry(const struct ct_httpd *server);
 // Stops accepting, finishes running requests, frees.

@@ -4,6 +4,7 @@
 #include <gnutls/x509.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "file.h"
@@ -77,14 +78,10 @@ static gnutls_datum_t datum_of(const struct ct_buf *buf)
     return (gnutls_datum_t){.data = (unsigned char *)buf->data, .size = (unsigned)buf->len};
 }
 
-CT_CHECKED static int read_chain(const char *path, struct chain *ret, struct ct_err *err)
+CT_CHECKED static int read_chain(const struct ct_buf *pem, const char *path, struct chain *ret,
+                                 struct ct_err *err)
 {
-    CT_AUTO_BUF pem = {.max = MAX_FILE};
-    int r = ct_file_read(path, &pem, err);
-    if (r < 0) {
-        return r;
-    }
-    gnutls_datum_t datum = datum_of(&pem);
+    gnutls_datum_t datum = datum_of(pem);
     int status = gnutls_x509_crt_list_import2(&ret->certs, &ret->n, &datum, GNUTLS_X509_FMT_PEM,
                                               GNUTLS_X509_CRT_LIST_FAIL_IF_UNSORTED);
     if (status < 0) {
@@ -101,18 +98,14 @@ CT_CHECKED static int read_chain(const char *path, struct chain *ret, struct ct_
     return 0;
 }
 
-CT_CHECKED static int read_key(const char *path, gnutls_x509_privkey_t *ret, struct ct_err *err)
+CT_CHECKED static int read_key(const struct ct_buf *pem, const char *path,
+                               gnutls_x509_privkey_t *ret, struct ct_err *err)
 {
-    CT_AUTO_SECRET_BUF pem = {.max = MAX_FILE};
-    int r = ct_file_read(path, &pem, err);
-    if (r < 0) {
-        return r;
-    }
     if (gnutls_x509_privkey_init(ret) < 0) {
         *ret = NULL;
         return ct_err_set(err, CT_ENOMEM, "out of memory while reading %s", path);
     }
-    gnutls_datum_t datum = datum_of(&pem);
+    gnutls_datum_t datum = datum_of(pem);
     int status = gnutls_x509_privkey_import2(*ret, &datum, GNUTLS_X509_FMT_PEM, NULL, 0);
     if (status < 0) {
         return ct_err_set(err, CT_EINVAL, "%s holds no private key in PEM without a passphrase: %s",
@@ -163,24 +156,75 @@ CT_CHECKED static int make_pair(const struct chain *chain, gnutls_x509_privkey_t
     return 0;
 }
 
-CT_CHECKED static int load_pair(const struct ct_httpd_tls *tls, struct ct_httpd_pair **ret,
-                                struct ct_err *err)
+// The names are for sentences.
+CT_CHECKED static int pair_of(const struct ct_buf *cert, const char *cert_name,
+                              const struct ct_buf *key, const char *key_name,
+                              struct ct_httpd_pair **ret, struct ct_err *err)
 {
     __attribute__((cleanup(chain_done))) struct chain chain = {0};
-    __attribute__((cleanup(key_done))) gnutls_x509_privkey_t key = NULL;
-    int r = read_chain(tls->cert_path, &chain, err);
+    __attribute__((cleanup(key_done))) gnutls_x509_privkey_t private = NULL;
+    int r = read_chain(cert, cert_name, &chain, err);
     if (r == 0) {
-        r = read_key(tls->key_path, &key, err);
+        r = read_key(key, key_name, &private, err);
     }
     if (r < 0) {
         return r;
     }
-    if (!belong_together(chain.certs[0], key)) {
+    if (!belong_together(chain.certs[0], private)) {
         return ct_err_set(err, CT_EINVAL,
-                          "the private key %s does not belong to the certificate %s", tls->key_path,
-                          tls->cert_path);
+                          "the private key %s does not belong to the certificate %s", key_name,
+                          cert_name);
     }
-    return make_pair(&chain, key, ret, err);
+    return make_pair(&chain, private, ret, err);
+}
+
+CT_CHECKED static int load_pair(const struct ct_httpd_tls *tls, struct ct_httpd_pair **ret,
+                                struct ct_err *err)
+{
+    CT_AUTO_BUF cert = {.max = MAX_FILE};
+    CT_AUTO_SECRET_BUF key = {.max = MAX_FILE};
+    int r = ct_file_read(tls->cert_path, &cert, err);
+    if (r == 0) {
+        r = ct_file_read(tls->key_path, &key, err);
+    }
+    return r < 0 ? r : pair_of(&cert, tls->cert_path, &key, tls->key_path, ret, err);
+}
+
+static void put_in_use(struct ct_httpd_tls *tls, struct ct_httpd_pair *fresh)
+{
+    (void)pthread_mutex_lock(&tls->lock);
+    struct ct_httpd_pair *old = tls->current;
+    tls->current = fresh;
+    (void)pthread_mutex_unlock(&tls->lock);
+    ct_httpd_pair_unref(old);
+}
+
+int ct_httpd_tls_replace(struct ct_httpd_tls *tls, const char *cert, const char *key,
+                         struct ct_err *err)
+{
+    const struct ct_buf cert_text = {.data = (char *)(uintptr_t)cert, .len = strlen(cert)};
+    const struct ct_buf key_text = {.data = (char *)(uintptr_t)key, .len = strlen(key)};
+    struct ct_httpd_pair *fresh = NULL;
+    int r = pair_of(&cert_text, "in memory", &key_text, "in memory", &fresh, err);
+    if (r == 0) {
+        put_in_use(tls, fresh);
+    }
+    return r;
+}
+
+int ct_httpd_tls_of_text(const char *cert, const char *key, struct ct_httpd_tls **ret,
+                         struct ct_err *err)
+{
+    CT_AUTO(ct_httpd_tls) *tls = calloc(1, sizeof(*tls));
+    if (tls == NULL) {
+        return ct_err_set(err, CT_ENOMEM, "out of memory for TLS");
+    }
+    (void)pthread_mutex_init(&tls->lock, NULL);
+    int r = ct_httpd_tls_replace(tls, cert, key, err);
+    if (r == 0) {
+        *ret = ct_steal(&tls);
+    }
+    return r;
 }
 
 void ct_httpd_tls_free(struct ct_httpd_tls *tls)
@@ -218,6 +262,9 @@ int ct_httpd_tls_new(const char *cert, const char *key, struct ct_httpd_tls **re
 
 int ct_httpd_tls_reload(struct ct_httpd_tls *tls, struct ct_err *err)
 {
+    if (tls->cert_path == NULL) {
+        return 0;
+    }
     struct ct_stamp cert = ct_stamp_of(tls->cert_path);
     struct ct_stamp key = ct_stamp_of(tls->key_path);
     if (tls->current != NULL && ct_stamp_equal(&cert, &tls->cert_stamp) &&
@@ -232,11 +279,7 @@ int ct_httpd_tls_reload(struct ct_httpd_tls *tls, struct ct_err *err)
     if (r < 0) {
         return r;
     }
-    (void)pthread_mutex_lock(&tls->lock);
-    struct ct_httpd_pair *old = tls->current;
-    tls->current = fresh;
-    (void)pthread_mutex_unlock(&tls->lock);
-    ct_httpd_pair_unref(old);
+    put_in_use(tls, fresh);
     return 1;
 }
 

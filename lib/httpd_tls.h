@@ -22,6 +22,12 @@ extern const char ct_httpd_tls_priorities[];
 // certificate do not belong together), CT_ENOMEM.
 CT_CHECKED int ct_httpd_tls_new(const char *cert, const char *key, struct ct_httpd_tls **ret,
                                 struct ct_err *err);
+// As ct_httpd_tls_new(), of PEM texts, which are not kept; ct_httpd_tls_reload() never finds them changed.
+CT_CHECKED int ct_httpd_tls_of_text(const char *cert, const char *key, struct ct_httpd_tls **ret,
+                                    struct ct_err *err);
+// Puts another pair in their place for the handshakes to come. Any thread.
+CT_CHECKED int ct_httpd_tls_replace(struct ct_httpd_tls *tls, const char *cert, const char *key,
+                                    struct ct_err *err);
 void ct_httpd_tls_free(struct ct_httpd_tls *tls);
 CT_DEFINE_AUTO(ct_httpd_tls, ct_httpd_tls_free);
 

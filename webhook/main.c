@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "ct_version.h"
+#include "kube.h"
 #include "log.h"
 #include "mutate.h"
 #include "server.h"
@@ -45,7 +46,7 @@ static int serve(const struct ct_webhook_settings *settings)
     (void)sigaddset(&signals, SIGINT);
     (void)sigprocmask(SIG_BLOCK, &signals, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
-    if (ct_webhook_start(settings, &webhook, &err) < 0) {
+    if (ct_kube_init(&err) < 0 || ct_webhook_start(settings, &webhook, &err) < 0) {
         ct_log(CT_LOG_ERROR, "%s", err.msg);
         return 1;
     }

@@ -20,6 +20,7 @@ static const char *const error_names[CT_REQUEST_ERROR_COUNT] = {
     [CT_REQUEST_MALFORMED] = "malformed",
     [CT_REQUEST_TOO_LARGE] = "too_large",
     [CT_REQUEST_INTERNAL] = "internal",
+    [CT_REQUEST_NOT_READY] = "not_ready",
 };
 
 static const char *const file_names[CT_RELOAD_FILE_COUNT] = {
@@ -152,4 +153,22 @@ void ct_metrics_render(struct ct_metrics *m, const struct ct_nodes *nodes,
                 certificate_expiry);
     render_nodes(nodes, out);
     render_reloads(m, out);
+}
+
+void ct_metrics_render_cluster(struct ct_cluster *cluster, struct ct_buf *out)
+{
+    static const char events[] = "cloudtaser_webhook_node_watch_events_total";
+    static const char age_name[] = "cloudtaser_webhook_nodes_age_seconds";
+    int64_t age = ct_cluster_age(cluster);
+    head(out, events, "counter", "What the watch of nodes met: lists, watches, changes, failures.");
+    for (int event = 0; event < CT_CLUSTER_EVENT_COUNT; event++) {
+        ct_buf_addf(out, "%s{event=\"%s\"} %" PRIu64 "\n", events,
+                    ct_cluster_event_name((enum ct_cluster_event)event),
+                    ct_cluster_count(cluster, (enum ct_cluster_event)event));
+    }
+    if (age >= 0) {
+        head(out, age_name, "gauge",
+             "Time since the API server was last heard; 0 while the watch is open.");
+        ct_buf_addf(out, "%s %" PRId64 ".%03" PRId64 "\n", age_name, age / 1000, age % 1000);
+    }
 }

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "buf.h"
+#include "cluster.h"
 #include "mutate.h"
 
 #define CT_METRICS_BUCKETS 12 // finite ones
@@ -18,6 +19,7 @@ enum ct_request_error {
     CT_REQUEST_MALFORMED, // 400
     CT_REQUEST_TOO_LARGE, // 413
     CT_REQUEST_INTERNAL,  // 500
+    CT_REQUEST_NOT_READY, // 503
     CT_REQUEST_ERROR_COUNT,
 };
 
@@ -41,5 +43,8 @@ void ct_metrics_reloaded(struct ct_metrics *m, enum ct_reload_file file, bool ta
 // Appends all metrics. `nodes` may be NULL; certificate_expiry is in seconds since the epoch.
 void ct_metrics_render(struct ct_metrics *m, const struct ct_nodes *nodes,
                        long long certificate_expiry, struct ct_buf *out);
+
+// Appends what there is to say of watching nodes in a cluster.
+void ct_metrics_render_cluster(struct ct_cluster *cluster, struct ct_buf *out);
 
 #endif

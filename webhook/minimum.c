@@ -317,7 +317,7 @@ static int deny_matchless(struct ct_case *c, const char *wish, struct ct_err *er
     if (n == 0) {
         return ct_case_deny(c, CT_REASON_SCORE, err,
                             "the pod asks for %s, which takes a node's help, but the webhook knows "
-                            "of no node (see its option --nodes-file)",
+                            "of no node (see its options --nodes-file and --kubeconfig)",
                             wish);
     }
     return ct_case_deny(

@@ -12,12 +12,14 @@
 #define MAX_NODES ((size_t)100000)
 
 // Node labels repeat themselves from node to node, so that each text is kept once: a table of
-// pointers into one block, open addressing.
+// pointers into one block, open addressing, at most half full.
 struct interner {
-    char *block;
+    char *block; // as large as all texts together: what is not reached is never touched
     size_t used;
     const char **slots;
     size_t n_slots; // a power of two
+    size_t n;
+    bool failed;
 };
 
 struct ct_nodes {
@@ -34,33 +36,63 @@ struct measure {
     size_t nodes;
     size_t labels;
     size_t taints;
-    size_t texts;
     size_t bytes;
 };
 
-static const char *intern(struct interner *in, const char *text)
+// Where the text is, or belongs.
+static size_t slot_of(const struct interner *in, const char *text, size_t len)
 {
-    size_t len = strlen(text);
     uint64_t hash = 14695981039346656037ULL; // FNV-1a
     for (size_t i = 0; i < len; i++) {
         hash = (hash ^ (unsigned char)text[i]) * 1099511628211ULL;
     }
     size_t slot = (size_t)hash & (in->n_slots - 1);
-    for (; in->slots[slot] != NULL; slot = (slot + 1) & (in->n_slots - 1)) {
-        if (strcmp(in->slots[slot], text) == 0) {
-            return in->slots[slot];
+    while (in->slots[slot] != NULL && strcmp(in->slots[slot], text) != 0) {
+        slot = (slot + 1) & (in->n_slots - 1);
+    }
+    return slot;
+}
+
+static void grow(struct interner *in)
+{
+    struct interner larger = {.n_slots = in->n_slots * 2};
+    larger.slots = calloc(larger.n_slots, sizeof(*larger.slots));
+    if (larger.slots == NULL) {
+        in->failed = true;
+        return;
+    }
+    for (size_t i = 0; i < in->n_slots; i++) {
+        if (in->slots[i] != NULL) {
+            larger.slots[slot_of(&larger, in->slots[i], strlen(in->slots[i]))] = in->slots[i];
         }
+    }
+    free(in->slots);
+    in->slots = larger.slots;
+    in->n_slots = larger.n_slots;
+}
+
+static const char *intern(struct interner *in, const char *text)
+{
+    size_t len = strlen(text);
+    size_t slot = slot_of(in, text, len);
+    if (in->slots[slot] != NULL) {
+        return in->slots[slot];
     }
     char *copy = in->block + in->used;
     memcpy(copy, text, len + 1);
     in->used += len + 1;
+    if (in->failed) {
+        return copy; // the table is full; all of it is thrown away in the end
+    }
     in->slots[slot] = copy;
+    if (++in->n * 2 > in->n_slots) {
+        grow(in);
+    }
     return copy;
 }
 
 static void measure_text(struct measure *m, const char *text)
 {
-    m->texts++;
     m->bytes += (text != NULL ? strlen(text) : 0) + 1;
 }
 
@@ -238,10 +270,7 @@ static void fill_node(const json_t *item, struct interner *in, struct ct_label *
 static int allocate(const struct measure *m, struct ct_nodes *nodes, struct interner *in,
                     struct ct_err *err)
 {
-    in->n_slots = 16;
-    while (in->n_slots < m->texts * 2) {
-        in->n_slots *= 2;
-    }
+    in->n_slots = 64;
     nodes->block = malloc(m->bytes + 1);
     nodes->labels = calloc(m->labels + 1, sizeof(*nodes->labels));
     nodes->taints = calloc(m->taints + 1, sizeof(*nodes->taints));
@@ -251,6 +280,19 @@ static int allocate(const struct measure *m, struct ct_nodes *nodes, struct inte
     if (nodes->block == NULL || nodes->labels == NULL || nodes->taints == NULL ||
         nodes->nodes == NULL || in->slots == NULL) {
         return ct_err_set(err, CT_ENOMEM, "out of memory for %zu nodes", m->nodes);
+    }
+    return 0;
+}
+
+// Sorts; a name that comes twice is an error.
+static int sort(struct ct_nodes *nodes, struct ct_err *err)
+{
+    qsort(nodes->nodes, nodes->n, sizeof(*nodes->nodes), by_node_name);
+    for (size_t i = 1; i < nodes->n; i++) {
+        if (strcmp(nodes->nodes[i - 1].name, nodes->nodes[i].name) == 0) {
+            return ct_err_set(err, CT_EINVAL, "node %s is in the node list twice",
+                              nodes->nodes[i].name);
+        }
     }
     return 0;
 }
@@ -271,18 +313,183 @@ static int fill(const json_t *items, const struct measure *m, struct ct_nodes *n
         }
     }
     free(in.slots);
-    if (r != 0) {
-        return r;
+    if (r == 0 && in.failed) {
+        r = ct_err_set(err, CT_ENOMEM, "out of memory for %zu nodes", m->nodes);
     }
-    qsort(nodes->nodes, nodes->n, sizeof(*nodes->nodes), by_node_name);
-    for (i = 1; i < nodes->n; i++) {
-        if (strcmp(nodes->nodes[i - 1].name, nodes->nodes[i].name) == 0) {
-            return ct_err_set(err, CT_EINVAL, "node %s is in the node list twice",
-                              nodes->nodes[i].name);
-        }
+    return r == 0 ? sort(nodes, err) : r;
+}
+
+static int make(struct ct_nodes **ret, struct ct_err *err)
+{
+    struct ct_nodes *nodes = calloc(1, sizeof(*nodes));
+    if (nodes == NULL) {
+        return ct_err_set(err, CT_ENOMEM, "out of memory for the node list");
     }
+    atomic_init(&nodes->references, 1);
+    *ret = nodes;
     return 0;
 }
+
+int ct_nodes_of_items(const json_t *items, struct ct_nodes **ret, struct ct_err *err)
+{
+    struct measure m = {0};
+    size_t i;
+    json_t *item;
+    json_array_foreach(items, i, item)
+    {
+        int r = measure_node(item, i, &m, err);
+        if (r != 0) {
+            return r;
+        }
+    }
+    CT_AUTO(ct_nodes) *nodes = NULL;
+    int r = make(&nodes, err);
+    r = r == 0 ? fill(items, &m, nodes, err) : r;
+    if (r == 0) {
+        *ret = ct_steal(&nodes);
+    }
+    return r;
+}
+
+// ---- merging ----
+
+// A node with its part's place: of two with one name the later part's counts.
+struct entry {
+    const struct ct_node *node;
+    size_t part;
+};
+
+static int by_name_and_part(const void *a, const void *b)
+{
+    const struct entry *x = a;
+    const struct entry *y = b;
+    int order = strcmp(x->node->name, y->node->name);
+    return order != 0 ? order : (x->part > y->part) - (x->part < y->part);
+}
+
+static void copy_node(const struct ct_node *from, struct interner *in, struct ct_label **labels,
+                      struct ct_taint **taints, struct ct_node *to)
+{
+    *to = *from;
+    to->name = intern(in, from->name);
+    to->kernel = intern(in, from->kernel);
+    to->labels = *labels;
+    to->taints = *taints;
+    for (size_t i = 0; i < from->n_labels; i++) {
+        (*labels)->key = intern(in, from->labels[i].key);
+        (*labels)++->value = intern(in, from->labels[i].value);
+    }
+    for (size_t i = 0; i < from->n_taints; i++) {
+        (*taints)->effect = from->taints[i].effect;
+        (*taints)->key = intern(in, from->taints[i].key);
+        (*taints)++->value = intern(in, from->taints[i].value);
+    }
+}
+
+static void measure_copy(const struct ct_node *node, struct measure *m)
+{
+    m->nodes++;
+    m->labels += node->n_labels;
+    m->taints += node->n_taints;
+    measure_text(m, node->name);
+    measure_text(m, node->kernel);
+    for (size_t i = 0; i < node->n_labels; i++) {
+        measure_text(m, node->labels[i].key);
+        measure_text(m, node->labels[i].value);
+    }
+    for (size_t i = 0; i < node->n_taints; i++) {
+        measure_text(m, node->taints[i].key);
+        measure_text(m, node->taints[i].value);
+    }
+}
+
+// Sorted, one entry a name, those that are gone left out. Returns how many are left.
+static size_t settle(struct entry *entries, size_t n)
+{
+    size_t left = 0;
+    qsort(entries, n, sizeof(*entries), by_name_and_part);
+    for (size_t i = 0; i < n; i++) {
+        bool last = i + 1 == n || strcmp(entries[i].node->name, entries[i + 1].node->name) != 0;
+        if (last && !entries[i].node->gone) {
+            entries[left++] = entries[i];
+        }
+    }
+    return left;
+}
+
+static int fill_merged(const struct entry *entries, size_t n, struct ct_nodes *nodes,
+                       struct ct_err *err)
+{
+    struct interner in = {0};
+    struct measure m = {0};
+    for (size_t i = 0; i < n; i++) {
+        measure_copy(entries[i].node, &m);
+    }
+    int r = allocate(&m, nodes, &in, err);
+    struct ct_label *labels = nodes->labels;
+    struct ct_taint *taints = nodes->taints;
+    for (size_t i = 0; i < n && r == 0; i++) {
+        copy_node(entries[i].node, &in, &labels, &taints, &nodes->nodes[nodes->n++]);
+    }
+    free(in.slots);
+    return r == 0 && in.failed ? ct_err_set(err, CT_ENOMEM, "out of memory for %zu nodes", n) : r;
+}
+
+int ct_nodes_merge(const struct ct_nodes *const *parts, size_t n_parts, struct ct_nodes **ret,
+                   struct ct_err *err)
+{
+    CT_AUTO(ct_nodes) *nodes = NULL;
+    size_t n = 0;
+    for (size_t i = 0; i < n_parts; i++) {
+        n += ct_nodes_count(parts[i]);
+    }
+    struct entry *entries = calloc(n + 1, sizeof(*entries));
+    if (entries == NULL) {
+        return ct_err_set(err, CT_ENOMEM, "out of memory for %zu nodes", n);
+    }
+    n = 0;
+    for (size_t i = 0; i < n_parts; i++) {
+        for (size_t k = 0; k < ct_nodes_count(parts[i]); k++) {
+            entries[n++] = (struct entry){.node = &parts[i]->nodes[k], .part = i};
+        }
+    }
+    n = settle(entries, n);
+    int r = n > MAX_NODES
+                ? ct_err_set(err, CT_ETOOBIG, "there are %zu nodes, %zu are allowed", n, MAX_NODES)
+                : make(&nodes, err);
+    r = r == 0 ? fill_merged(entries, n, nodes, err) : r;
+    free(entries);
+    if (r == 0) {
+        *ret = ct_steal(&nodes);
+    }
+    return r;
+}
+
+void ct_nodes_mark_gone(struct ct_nodes *nodes)
+{
+    for (size_t i = 0; i < nodes->n; i++) {
+        nodes->nodes[i].gone = true;
+    }
+}
+
+bool ct_node_equal(const struct ct_node *a, const struct ct_node *b)
+{
+    bool equal = strcmp(a->name, b->name) == 0 && strcmp(a->kernel, b->kernel) == 0 &&
+                 a->n_labels == b->n_labels && a->n_taints == b->n_taints &&
+                 a->unschedulable == b->unschedulable && a->gone == b->gone;
+    for (size_t i = 0; equal && i < a->n_labels; i++) {
+        equal = strcmp(a->labels[i].key, b->labels[i].key) == 0 &&
+                strcmp(a->labels[i].value, b->labels[i].value) == 0;
+    }
+    for (size_t i = 0; equal && i < a->n_taints; i++) {
+        equal = a->taints[i].effect == b->taints[i].effect &&
+                strcmp(a->taints[i].key, b->taints[i].key) == 0 &&
+                strcmp(a->taints[i].value, b->taints[i].value) == 0;
+    }
+    return equal;
+}
+
+// ---- a document ----
 
 static int check_list(const json_t *list, const json_t **ret_items, struct ct_err *err)
 {
@@ -316,28 +523,7 @@ int ct_nodes_parse(const char *data, size_t len, struct ct_nodes **ret, struct c
     if (r == 0) {
         r = check_list(list, &items, err);
     }
-    struct measure m = {0};
-    size_t i;
-    json_t *item;
-    json_array_foreach(items, i, item)
-    {
-        if (r == 0) {
-            r = measure_node(item, i, &m, err);
-        }
-    }
-    if (r != 0) {
-        return r;
-    }
-    CT_AUTO(ct_nodes) *nodes = calloc(1, sizeof(*nodes));
-    if (nodes == NULL) {
-        return ct_err_set(err, CT_ENOMEM, "out of memory for the node list");
-    }
-    atomic_init(&nodes->references, 1);
-    r = fill(items, &m, nodes, err);
-    if (r == 0) {
-        *ret = ct_steal(&nodes);
-    }
-    return r;
+    return r == 0 ? ct_nodes_of_items(items, ret, err) : r;
 }
 
 struct ct_nodes *ct_nodes_ref(struct ct_nodes *nodes)

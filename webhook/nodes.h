@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "err.h"
+#include "json.h"
 
 #define CT_NODE_LABEL_PREFIX "cloudtaser.node-restriction.kubernetes.io/"
 #define CT_NODE_MAX_POINTS 35 // memfd_secret 15, ebpf_connected 10, kprobes_active 10
@@ -44,6 +45,7 @@ struct ct_node {
     const struct ct_taint *taints; // only those that keep pods away
     size_t n_taints;
     bool unschedulable; // counts as the taint node.kubernetes.io/unschedulable:NoSchedule
+    bool gone;          // only in a part for ct_nodes_merge(): takes the node away
     struct ct_node_share share;
 };
 
@@ -54,6 +56,18 @@ struct ct_nodes;
 // understood would be worse than an old one. CT_EINVAL, CT_ENOMEM.
 CT_CHECKED int ct_nodes_parse(const char *data, size_t len, struct ct_nodes **ret,
                               struct ct_err *err);
+
+// As ct_nodes_parse(), of the array of Nodes alone (a page of a list). `items` stays the caller's.
+CT_CHECKED int ct_nodes_of_items(const json_t *items, struct ct_nodes **ret, struct ct_err *err);
+
+// All parts in one: of nodes with one name that of the latest part counts, and one that is marked gone
+// is left out. The parts stay the caller's, and may be NULL. CT_ETOOBIG, CT_ENOMEM.
+CT_CHECKED int ct_nodes_merge(const struct ct_nodes *const *parts, size_t n_parts,
+                              struct ct_nodes **ret, struct ct_err *err);
+// Marks every node of a part that nobody else has yet.
+void ct_nodes_mark_gone(struct ct_nodes *nodes);
+// Is all that is kept of them the same?
+bool ct_node_equal(const struct ct_node *a, const struct ct_node *b);
 
 // One reference more, one less; the last one frees. Thread-safe (atomic count): a reader takes one
 // under the lock that guards the pointer, and works without the lock.

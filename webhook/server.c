@@ -4,10 +4,12 @@
 #include <pthread.h>
 #include <time.h>
 
+#include "cluster.h"
 #include "httpd.h"
 #include "log.h"
 #include "metrics.h"
 #include "mutate.h"
+#include "renew.h"
 #include "vault.h"
 #include "watch.h"
 
@@ -15,7 +17,11 @@ struct ct_webhook {
     const struct ct_webhook_settings *settings;
     struct ct_httpd *httpd;
     struct ct_watch watch;
+    struct ct_cluster *cluster; // NULL: nodes come from a file
     struct ct_metrics metrics;
+    struct ct_renew *_Atomic renew; // of CT_CERT_SELF; set when the server runs already
+    char *cert_namespace;
+    char *cert_name; // when the settings give none
     // Why it is not ready, for as long as no nodes have been read.
     pthread_mutex_t lock;
     char not_ready[512];
@@ -57,6 +63,7 @@ static const struct {
     {-CT_EINVAL, 400, CT_REQUEST_MALFORMED},
     {-CT_EPROTO, 400, CT_REQUEST_MALFORMED},
     {-CT_ETOOBIG, 413, CT_REQUEST_TOO_LARGE},
+    {-CT_EUNAVAIL, 503, CT_REQUEST_NOT_READY},
     {0, 500, CT_REQUEST_INTERNAL},
 };
 
@@ -72,6 +79,21 @@ static void fail(struct ct_webhook *webhook, int code, const struct ct_err *err,
     ct_httpd_error(reply, failures[i].status, "%s", err->msg);
 }
 
+// A decision by nodes that are not known, or not any more, would be a guess: the API server does what
+// its failurePolicy says.
+static int check_nodes(struct ct_webhook *webhook, const struct ct_decision *decision,
+                       struct ct_httpd_reply *reply, struct ct_err *err)
+{
+    char trouble[400];
+    if (webhook->cluster == NULL || decision->outcome == CT_OUTCOME_SKIPPED ||
+        ct_cluster_usable(webhook->cluster)) {
+        return 0;
+    }
+    ct_cluster_trouble(webhook->cluster, trouble, sizeof(trouble));
+    ct_buf_reset(&reply->body);
+    return ct_err_set(err, CT_EUNAVAIL, "not ready: %s", trouble);
+}
+
 static void handle_mutate(void *cls, const struct ct_httpd_request *request,
                           struct ct_httpd_reply *reply)
 {
@@ -85,6 +107,7 @@ static void handle_mutate(void *cls, const struct ct_httpd_request *request,
                       &reply->body, &decision, &err);
     ct_watch_leave(&webhook->watch, &reader);
     atomic_fetch_sub_explicit(&webhook->metrics.in_flight, 1, memory_order_relaxed);
+    r = r == 0 ? check_nodes(webhook, &decision, reply, &err) : r;
     uint64_t ns = now_ns() - start;
     if (r < 0) {
         fail(webhook, r, &err, ns, reply);
@@ -105,13 +128,35 @@ static void handle_healthz(void *cls, const struct ct_httpd_request *request,
     ct_buf_add_str(&reply->body, "ok\n");
 }
 
+static bool certificate_ready(struct ct_webhook *webhook, char *why, size_t size)
+{
+    if (webhook->settings->cert_mode != CT_CERT_SELF) {
+        return true;
+    }
+    struct ct_renew *renew = atomic_load(&webhook->renew);
+    (void)snprintf(why, size, "the certificate is being made");
+    return renew != NULL && ct_renew_ready(renew, why, size);
+}
+
 static void handle_readyz(void *cls, const struct ct_httpd_request *request,
                           struct ct_httpd_reply *reply)
 {
     struct ct_webhook *webhook = cls;
+    char why[500];
     (void)request;
-    if (atomic_load(&webhook->watch.nodes) != NULL) {
+    if (!certificate_ready(webhook, why, sizeof(why))) {
+        ct_httpd_error(reply, 503, "not ready: %s", why);
+        return;
+    }
+    if (webhook->cluster != NULL ? ct_cluster_usable(webhook->cluster)
+                                 : atomic_load(&webhook->watch.nodes) != NULL) {
         handle_healthz(cls, request, reply);
+        return;
+    }
+    if (webhook->cluster != NULL) {
+        char trouble[400];
+        ct_cluster_trouble(webhook->cluster, trouble, sizeof(trouble));
+        ct_httpd_error(reply, 503, "not ready: %s", trouble);
         return;
     }
     (void)pthread_mutex_lock(&webhook->lock);
@@ -129,6 +174,9 @@ static void handle_metrics(void *cls, const struct ct_httpd_request *request,
     ct_metrics_render(&webhook->metrics, reader.nodes, ct_httpd_certificate_expiry(webhook->httpd),
                       &reply->body);
     ct_watch_leave(&webhook->watch, &reader);
+    if (webhook->cluster != NULL) {
+        ct_metrics_render_cluster(webhook->cluster, &reply->body);
+    }
 }
 
 static const struct ct_httpd_route routes[] = {
@@ -183,7 +231,9 @@ static void tick_certificate(struct ct_webhook *webhook)
 void ct_webhook_tick(struct ct_webhook *webhook)
 {
     tick_certificate(webhook);
-    tick_nodes(webhook);
+    if (webhook->cluster == NULL) {
+        tick_nodes(webhook);
+    }
 }
 
 // ---- start and stop ----
@@ -193,9 +243,13 @@ void ct_webhook_stop(struct ct_webhook *webhook)
     if (webhook == NULL) {
         return;
     }
+    ct_renew_stop(atomic_load(&webhook->renew)); // it shows its certificates by the server
     ct_httpd_stop(webhook->httpd);
+    ct_cluster_stop(webhook->cluster);
     ct_watch_done(&webhook->watch);
     (void)pthread_mutex_destroy(&webhook->lock);
+    free(webhook->cert_namespace);
+    free(webhook->cert_name);
     free(webhook);
 }
 CT_DEFINE_AUTO(ct_webhook, ct_webhook_stop);
@@ -209,6 +263,126 @@ static void warn_of_transport(const struct ct_webhook_settings *settings)
     }
 }
 
+static int read_kube_config(const struct ct_webhook *webhook, struct ct_kube_config *ret,
+                            struct ct_err *err)
+{
+    const char *path = webhook->settings->kubeconfig;
+    return path != NULL ? ct_kube_config_load(path, ret, err)
+                        : ct_kube_config_in_cluster(NULL, ret, err);
+}
+
+// Nodes first: from its first answer on it is ready, if it can be.
+static int start_nodes(struct ct_webhook *webhook, struct ct_err *err)
+{
+    const struct ct_webhook_settings *settings = webhook->settings;
+    CT_AUTO_KUBE_CONFIG config = {0};
+    if (settings->nodes_file != NULL) {
+        webhook->watch.path = settings->nodes_file;
+        tick_nodes(webhook);
+        return 0;
+    }
+    if (read_kube_config(webhook, &config, err) < 0) {
+        return ct_err_wrap(err, "the nodes cannot be watched, and there is no --nodes-file");
+    }
+    return ct_cluster_start(&config, settings->nodes_max_age, &webhook->watch, &webhook->cluster,
+                            err);
+}
+
+static int start_server(struct ct_webhook *webhook, const struct ct_certs_set *set,
+                        struct ct_err *err)
+{
+    const struct ct_webhook_settings *settings = webhook->settings;
+    const struct ct_httpd_options options = {
+        .listen = settings->listen,
+        .tls_cert = settings->tls_cert,
+        .tls_key = settings->tls_key,
+        .tls_cert_text = set->cert,
+        .tls_key_text = set->key,
+        .threads = (unsigned)settings->threads,
+        .max_connections = (unsigned)settings->max_connections,
+        .max_body = CT_WEBHOOK_MAX_BODY,
+        .routes = routes,
+        .n_routes = CT_ARRAY_LEN(routes),
+        .cls = webhook,
+    };
+    return ct_httpd_start(&options, &webhook->httpd, err);
+}
+
+static int use_certificate(void *cls, const char *cert, const char *key, struct ct_err *err)
+{
+    struct ct_webhook *webhook = cls;
+    int r = ct_httpd_set_certificate(webhook->httpd, cert, key, err);
+    ct_metrics_reloaded(&webhook->metrics, CT_RELOAD_CERTIFICATE, r == 0);
+    return r;
+}
+
+// What the settings leave open follows from the namespace.
+static int plan_certificates(struct ct_webhook *webhook, const struct ct_kube_config *config,
+                             struct ct_renew_options *options, struct ct_err *err)
+{
+    const struct ct_webhook_settings *settings = webhook->settings;
+    const char *namespace =
+        settings->cert_namespace != NULL ? settings->cert_namespace : config->namespace;
+    if (settings->tls_cert != NULL || settings->tls_key != NULL) {
+        return ct_err_set(err, CT_EINVAL, "--cert-mode self takes no --tls-cert and no --tls-key");
+    }
+    if (namespace == NULL || *namespace == '\0') {
+        return ct_err_set(err, CT_EINVAL,
+                          "--cert-mode self needs --cert-namespace: nothing says "
+                          "which namespace this is");
+    }
+    if (settings->cert_life < 6000) {
+        return ct_err_set(err, CT_EINVAL, "--cert-life must be 6s at least");
+    }
+    webhook->cert_namespace = strdup(namespace);
+    if (webhook->cert_namespace == NULL ||
+        asprintf(&webhook->cert_name, "cloudtaser-webhook.%s.svc", namespace) < 0) {
+        webhook->cert_name = NULL;
+        return ct_err_set(err, CT_ENOMEM, "out of memory for certificates");
+    }
+    bool named = settings->cert_name.n > 0;
+    *options = (struct ct_renew_options){
+        .place = {.namespace = webhook->cert_namespace,
+                  .secret = settings->cert_secret,
+                  .configuration = settings->webhook_configuration},
+        .plan = {.names = named ? (const char *const *)settings->cert_name.item
+                                : (const char *const *)&webhook->cert_name,
+                 .n_names = named ? settings->cert_name.n : 1,
+                 .life_s = settings->cert_life / 1000},
+        .use = use_certificate,
+        .cls = webhook,
+    };
+    return 0;
+}
+
+// Serves by a certificate of its own making until the cluster has been asked: /readyz says so.
+static int start_with_own_certificate(struct ct_webhook *webhook, struct ct_err *err)
+{
+    CT_AUTO_KUBE_CONFIG config = {0};
+    CT_AUTO_CERTS_SET set = {0};
+    struct ct_renew_options options;
+    if (read_kube_config(webhook, &config, err) < 0) {
+        return ct_err_wrap(err, "--cert-mode self");
+    }
+    int r = plan_certificates(webhook, &config, &options, err);
+    r = r == 0 ? ct_certs_make(&options.plan, time(NULL), &set, err) : r;
+    r = r == 0 ? start_server(webhook, &set, err) : r;
+    struct ct_renew *renew = NULL;
+    r = r == 0 ? ct_renew_start(&config, &set, &options, &renew, err) : r;
+    atomic_store(&webhook->renew, renew);
+    return r;
+}
+
+static int start_with_files(struct ct_webhook *webhook, struct ct_err *err)
+{
+    const struct ct_certs_set none = {0};
+    if (webhook->settings->tls_cert == NULL || webhook->settings->tls_key == NULL) {
+        return ct_err_set(err, CT_EINVAL,
+                          "--tls-cert and --tls-key are missing (or take --cert-mode self)");
+    }
+    return start_server(webhook, &none, err);
+}
+
 int ct_webhook_start(const struct ct_webhook_settings *settings, struct ct_webhook **ret,
                      struct ct_err *err)
 {
@@ -218,22 +392,12 @@ int ct_webhook_start(const struct ct_webhook_settings *settings, struct ct_webho
     }
     (void)pthread_mutex_init(&webhook->lock, NULL);
     webhook->settings = settings;
-    webhook->watch.path = settings->nodes_file;
-    const struct ct_httpd_options options = {
-        .listen = settings->listen,
-        .tls_cert = settings->tls_cert,
-        .tls_key = settings->tls_key,
-        .threads = (unsigned)settings->threads,
-        .max_connections = (unsigned)settings->max_connections,
-        .max_body = CT_WEBHOOK_MAX_BODY,
-        .routes = routes,
-        .n_routes = CT_ARRAY_LEN(routes),
-        .cls = webhook,
-    };
     warn_of_transport(settings);
-    // Nodes first: from its first answer on it is ready, if it can be.
-    tick_nodes(webhook);
-    int r = ct_httpd_start(&options, &webhook->httpd, err);
+    int r = start_nodes(webhook, err);
+    if (r == 0) {
+        r = settings->cert_mode == CT_CERT_SELF ? start_with_own_certificate(webhook, err)
+                                                : start_with_files(webhook, err);
+    }
     if (r < 0) {
         return r;
     }

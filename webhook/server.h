@@ -12,8 +12,9 @@
 
 struct ct_webhook;
 
-// Reads certificate and nodes and serves. A certificate that cannot be read is an error; without a
-// nodes file it serves, and /readyz says what is missing. The settings must outlive it. The calling
+// Reads certificate and nodes and serves. A certificate that cannot be read is an error, as is a
+// cluster of which nothing says how to reach it; without a nodes file that can be read, or an API server
+// that answers, it serves, and /readyz says what is missing. ct_kube_init() must have been called. The settings must outlive it. The calling
 // thread's signal mask is that of all threads. Logs.
 CT_CHECKED int ct_webhook_start(const struct ct_webhook_settings *settings, struct ct_webhook **ret,
                                 struct ct_err *err);

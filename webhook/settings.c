@@ -45,6 +45,14 @@ static int check_image(const char *value, struct ct_err *err)
     return 0;
 }
 
+static int check_object_name(const char *value, struct ct_err *err)
+{
+    return ct_text_is_subdomain(value, strlen(value))
+               ? 0
+               : ct_err_set(err, CT_EINVAL, "no name of a Kubernetes object");
+}
+
+static const char *const cert_modes[] = {"files", "self", NULL};
 static const char *const log_formats[] = {"text", "json", NULL};
 static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL};
 static const char *const modes[] = {"enforce", "warn", "audit", NULL};
@@ -62,20 +70,78 @@ static const struct ct_option options[] = {
      .kind = CT_OPTION_STRING,
      .offset = AT(tls_cert),
      .argument = "FILE",
-     .required = true,
      .help = "The server's certificate and its chain (PEM); read again when it changes."},
     {.name = "tls-key",
      .kind = CT_OPTION_STRING,
      .offset = AT(tls_key),
      .argument = "FILE",
-     .required = true,
      .help = "The certificate's private key (PEM)."},
+    {.name = "cert-mode",
+     .kind = CT_OPTION_CHOICE,
+     .offset = AT(cert_mode),
+     .fallback = "files",
+     .argument = "MODE",
+     .choices = cert_modes,
+     .help =
+         "files: --tls-cert and --tls-key; self: made here, kept in a Secret, renewed, and told "
+         "to the API server."},
+    {.name = "cert-secret",
+     .kind = CT_OPTION_STRING,
+     .offset = AT(cert_secret),
+     .fallback = "cloudtaser-webhook-tls",
+     .argument = "NAME",
+     .check = check_object_name,
+     .help = "The Secret of --cert-mode self."},
+    {.name = "cert-namespace",
+     .kind = CT_OPTION_STRING,
+     .offset = AT(cert_namespace),
+     .argument = "NAMESPACE",
+     .check = check_object_name,
+     .help = "The Secret's namespace; without it the pod's own."},
+    {.name = "cert-name",
+     .kind = CT_OPTION_LIST,
+     .offset = AT(cert_name),
+     .argument = "NAME",
+     .help =
+         "A DNS name or IP address that API servers call the webhook by; may be given repeatedly; "
+         "without it cloudtaser-webhook.NAMESPACE.svc."},
+    {.name = "cert-life",
+     .kind = CT_OPTION_DURATION,
+     .offset = AT(cert_life),
+     .fallback = "480h",
+     .argument = "DURATION",
+     .help =
+         "How long a certificate of --cert-mode self lives (it is renewed after two thirds, its "
+         "authority lives three times as long); from 6s."},
+    {.name = "webhook-configuration",
+     .kind = CT_OPTION_STRING,
+     .offset = AT(webhook_configuration),
+     .fallback = "cloudtaser",
+     .argument = "NAME",
+     .check = check_object_name,
+     .help =
+         "The Mutating- and ValidatingWebhookConfiguration whose caBundles --cert-mode self keeps "
+         "true."},
     {.name = "nodes-file",
      .kind = CT_OPTION_STRING,
      .offset = AT(nodes_file),
      .argument = "FILE",
-     .required = true,
-     .help = "What `kubectl get nodes -o json` prints; read again when it changes."},
+     .help = "What `kubectl get nodes -o json` prints; read again when it changes. Without it the "
+             "nodes are watched in the cluster."},
+    {.name = "kubeconfig",
+     .kind = CT_OPTION_STRING,
+     .offset = AT(kubeconfig),
+     .argument = "FILE",
+     .help = "How to reach the API server; without it the pod's own service account is used."},
+    {.name = "nodes-max-age",
+     .kind = CT_OPTION_DURATION,
+     .offset = AT(nodes_max_age),
+     .fallback = "10m",
+     .argument = "DURATION",
+     .min = 1000,
+     .max = 86400000,
+     .help = "How long what was last known of the nodes is used while the API server does not "
+             "answer."},
     {.name = "threads",
      .kind = CT_OPTION_INT,
      .offset = AT(threads),

@@ -14,6 +14,11 @@ enum ct_mode {
     CT_MODE_AUDIT, // nothing is denied: what enforce would deny is admitted unpatched, with a warning
 };
 
+enum ct_cert_mode {
+    CT_CERT_FILES, // from tls_cert and tls_key
+    CT_CERT_SELF,  // made here and kept in a Secret
+};
+
 // Filled by ct_option_parse() with ct_webhook_options, freed by ct_option_free(). Strings may be NULL
 // where the table has no default.
 struct ct_webhook_settings {
@@ -21,8 +26,16 @@ struct ct_webhook_settings {
     char *listen;
     char *tls_cert;
     char *tls_key;
-    char *nodes_file;
-    int threads; // 0: one a processor
+    int cert_mode; // enum ct_cert_mode
+    char *cert_secret;
+    char *cert_namespace; // NULL: the pod's own
+    struct ct_option_list cert_name;
+    unsigned cert_life; // milliseconds
+    char *webhook_configuration;
+    char *nodes_file;       // NULL: the cluster is watched
+    char *kubeconfig;       // NULL: in-cluster
+    unsigned nodes_max_age; // milliseconds
+    int threads;            // 0: one a processor
     int max_connections;
     int log_format; // enum ct_log_format
     int log_level;  // enum ct_log_level

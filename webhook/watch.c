@@ -46,6 +46,13 @@ CT_CHECKED static int read_nodes(const char *path, struct ct_nodes **ret, struct
     return r < 0 ? ct_err_wrap(err, "nodes file %s", path) : 0;
 }
 
+void ct_watch_publish(struct ct_watch *watch, struct ct_nodes *fresh)
+{
+    struct ct_nodes *old = atomic_exchange(&watch->nodes, fresh);
+    wait_for_readers(watch);
+    ct_nodes_free(old);
+}
+
 int ct_watch_nodes(struct ct_watch *watch, struct ct_err *err)
 {
     struct ct_stamp stamp = ct_stamp_of(watch->path);
@@ -58,9 +65,7 @@ int ct_watch_nodes(struct ct_watch *watch, struct ct_err *err)
     struct ct_nodes *fresh = NULL;
     int r = read_nodes(watch->path, &fresh, err);
     if (r == 0) {
-        struct ct_nodes *old = atomic_exchange(&watch->nodes, fresh);
-        wait_for_readers(watch);
-        ct_nodes_free(old);
+        ct_watch_publish(watch, fresh);
     }
     // The document is many times larger than what is kept of it.
     (void)malloc_trim(0);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The nodes that requests are decided by: read from a file, read again when it changes, and replaced
-// under load without a lock on the side of the readers.
+// The nodes that requests are decided by: read from a file when it changes, or handed over by who
+// watches the cluster, and replaced under load without a lock on the side of the readers.
 #ifndef CT_WEBHOOK_WATCH_H
 #define CT_WEBHOOK_WATCH_H
 
@@ -12,7 +12,7 @@
 #include "nodes.h"
 #include "stamp.h"
 
-// Zero-initialised with `path` set. One thread calls ct_watch_nodes(), any number of them enter and
+// Zero-initialised, with `path` set for ct_watch_nodes(). One thread changes the nodes, any number of them enter and
 // leave.
 struct ct_watch {
     const char *path;
@@ -27,7 +27,7 @@ struct ct_watch {
 
 // What ct_watch_leave() needs back.
 struct ct_watch_reader {
-    const struct ct_nodes *nodes; // NULL until a file was read
+    const struct ct_nodes *nodes; // NULL until some are known
     unsigned half;
 };
 
@@ -38,6 +38,10 @@ void ct_watch_leave(struct ct_watch *watch, const struct ct_watch_reader *reader
 // Reads the file when it has changed since the last attempt. 1: new nodes are in use; 0: no change;
 // negative with a sentence: what the file holds now is refused, the nodes before it stay in use.
 CT_CHECKED int ct_watch_nodes(struct ct_watch *watch, struct ct_err *err);
+
+// Puts `fresh` (taken over) in the place of the nodes that are in use. The same thread as
+// ct_watch_nodes().
+void ct_watch_publish(struct ct_watch *watch, struct ct_nodes *fresh);
 
 // No reader may be left.
 void ct_watch_done(struct ct_watch *watch);

@@ -57,14 +57,23 @@ class ControlPlane:
         self._tls = ssl.create_default_context(cafile=str(self.authority.certificate))
         self._sa_key = rsa_key(self.work / "service-accounts.key")
         self._write_kubeconfig()
-        etcd_url = self._start_etcd()
-        self._start_api_server(etcd_url)
+        self._etcd_url = self._start_etcd()
+        self._api_starts = 0
+        self._start_api_server()
         self._start_controllers()
 
-    def _service(self, name, *arguments):
+    def stop_api_server(self):
+        """As a crash: its connections break."""
+        self.api_server.end()
+        self.services.remove(self.api_server)
+
+    def start_api_server(self):
+        self._start_api_server()
+
+    def _service(self, name, *arguments, log=None):
         # No proxy and no in-cluster environment may lead these programs elsewhere.
         env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(self.work)}
-        service = Service(name, [self.binaries / name, *arguments], self.logs, env=env)
+        service = Service(log or name, [self.binaries / name, *arguments], self.logs, env=env)
         self.services.append(service)
         return service
 
@@ -78,12 +87,14 @@ class ControlPlane:
             f"--initial-cluster=test={peer}")
         return client
 
-    def _start_api_server(self, etcd_url):
+    def _start_api_server(self):
         certificate, key = self.authority.issue("kube-apiserver")
+        self._api_starts += 1
+        log = "kube-apiserver" + (f"-{self._api_starts}" if self._api_starts > 1 else "")
         tokens = self.work / "tokens.csv"
         tokens.write_text(f'{self._token},admin,admin,"system:masters"\n')
         service = self._service(
-            "kube-apiserver", f"--etcd-servers={etcd_url}", "--bind-address=127.0.0.1",
+            "kube-apiserver", f"--etcd-servers={self._etcd_url}", "--bind-address=127.0.0.1",
             f"--secure-port={self.port}", f"--cert-dir={self.work / 'apiserver'}",
             f"--tls-cert-file={certificate}", f"--tls-private-key-file={key}",
             f"--service-account-issuer={ISSUER}", f"--service-account-key-file={self._sa_key}",
@@ -91,7 +102,7 @@ class ControlPlane:
             "--service-cluster-ip-range=10.96.0.0/16", f"--token-auth-file={tokens}",
             "--authorization-mode=Node,RBAC", "--allow-privileged=true",
             # Never contacted: the `kubernetes` Service needs an address, and takes no loopback.
-            "--advertise-address=192.0.2.1", "--endpoint-reconciler-type=none")
+            "--advertise-address=192.0.2.1", "--endpoint-reconciler-type=none", log=log)
         service.wait_for(self._ready, "kube-apiserver to be ready", 90)
         self.api_server = service
 
@@ -226,3 +237,28 @@ class ControlPlane:
         answer = self.api("POST", path, {"apiVersion": "authentication.k8s.io/v1",
                                          "kind": "TokenRequest", "spec": spec})
         return answer["status"]["token"]
+
+    def account(self, namespace, name):
+        """A service account without rights: (kubeconfig, token file), the former in YAML."""
+        self.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}},
+                    namespace)
+        token = self.work / f"{name}.token"
+        token.write_text(self.service_account_token(namespace, name))
+        kubeconfig = self.work / f"{name}.yaml"
+        kubeconfig.write_text(
+            "apiVersion: v1\nkind: Config\ncurrent-context: it\ncontexts:\n- name: it\n  context:\n"
+            f"    cluster: it\n    user: it\n    namespace: {namespace}\n"
+            f"clusters:\n- name: it\n  cluster:\n    server: {self.url}\n"
+            f"    certificate-authority: {self.authority.certificate}\n"
+            f"users:\n- name: it\n  user:\n    tokenFile: {token.name}\n")
+        return kubeconfig, token
+
+    def grant(self, namespace, name, rules):
+        """Gives a service account these rights in the whole cluster."""
+        group = "rbac.authorization.k8s.io"
+        self.api("POST", f"/apis/{group}/v1/clusterroles",
+                 {"metadata": {"name": name}, "rules": rules})
+        self.api("POST", f"/apis/{group}/v1/clusterrolebindings", {
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": name},
+            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}]})

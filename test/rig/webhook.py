@@ -16,27 +16,36 @@ MANIFEST = ROOT / "test" / "rig" / "mutating-webhook.yaml"
 class Webhook:
     """Started by the constructor's end; register() makes the API server call it."""
 
-    def __init__(self, authority, nodes_file, log_dir, options=(), name="webhook"):
+    def __init__(self, authority, nodes_file, log_dir, options=(), name="webhook", prefix=(),
+                 env=None, ready=True, own_certificate=False):
+        """Without a nodes file the options say how nodes are found. `prefix` stands before the
+        program, as unshare does. With a certificate of its own it is not told of any, and not asked
+        for one."""
         self.authority = authority
         self.certificate, self.key = authority.issue(name)
         self._tls = ssl.create_default_context(cafile=str(authority.certificate))
+        if own_certificate:
+            self._tls.check_hostname, self._tls.verify_mode = False, ssl.CERT_NONE
         self.port = free_port()
         self.url = f"https://127.0.0.1:{self.port}"
         self._name, self._log_dir = name, log_dir
-        self._argv = [product("cloudtaser-webhook"), "--listen", f"127.0.0.1:{self.port}",
-                      "--tls-cert", self.certificate, "--tls-key", self.key,
-                      "--nodes-file", nodes_file, *options]
+        self._argv = [*prefix, product("cloudtaser-webhook"),
+                      "--listen", f"127.0.0.1:{self.port}",
+                      *(() if own_certificate else
+                        ("--tls-cert", self.certificate, "--tls-key", self.key)),
+                      *(("--nodes-file", nodes_file) if nodes_file else ()), *options]
+        self._env = env
         self._starts = 0
         self.service = None
-        self.start()
+        self.start(ready=ready)
 
-    def start(self, *more):
+    def start(self, *more, ready=True):
         """Starts it (again), with more options if need be; each start has a log of its own."""
         self._starts += 1
         name = self._name if self._starts == 1 else f"{self._name}-{self._starts}"
-        self.service = Service(name, [*self._argv, *more], self._log_dir)
+        self.service = Service(name, [*self._argv, *more], self._log_dir, env=self._env)
         try:
-            self.service.wait_for(self._ready, f"{name} to be ready", 20)
+            self.service.wait_for(self._ready if ready else self._alive, f"{name} to be ready", 20)
         except BaseException:
             self.close()
             raise
@@ -74,6 +83,12 @@ class Webhook:
     def _ready(self):
         try:
             return self.get("/readyz")[0] == 200
+        except OSError:
+            return False
+
+    def _alive(self):
+        try:
+            return self.get("/healthz")[0] == 200
         except OSError:
             return False
 

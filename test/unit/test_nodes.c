@@ -144,6 +144,108 @@ static void refuses_what_is_no_node_list(void **state)
     }
 }
 
+// The later part counts, what is gone is gone, and the parts may go too.
+static void merges_parts(void **state)
+{
+    (void)state;
+    struct ct_err err = {0};
+    struct ct_nodes *merged = NULL;
+    struct ct_nodes *first = parse(LIST(NODE("a", "\"zone\":\"x\"", "6.8.0") "," NODE(
+        "c", "", "5.10.0") "," NODE("d", "\"zone\":\"x\"", "6.8.0")));
+    struct ct_nodes *second = parse(LIST(
+        "{\"kind\":\"Node\",\"metadata\":{\"name\":\"c\",\"labels\":{\"zone\":\"y\"}},\"spec\":{"
+        "\"unschedulable\":true,\"taints\":[{\"key\":\"k\",\"value\":\"v\",\"effect\":"
+        "\"NoExecute\"}]}}," NODE("b", "", "6.9.0")));
+    struct ct_nodes *gone = parse(LIST(NODE("a", "", "") "," NODE("never-there", "", "")));
+    struct ct_nodes *back = parse(LIST(NODE("never-there", "", "6.6.6")));
+    ct_nodes_mark_gone(gone);
+    const struct ct_nodes *const parts[] = {first, NULL, second, gone, back};
+    expect_ok(ct_nodes_merge(parts, CT_ARRAY_LEN(parts), &merged, &err), &err);
+    ct_nodes_free(first);
+    ct_nodes_free(second);
+    ct_nodes_free(gone);
+    ct_nodes_free(back);
+    assert_int_equal(ct_nodes_count(merged), 4);
+    assert_null(ct_nodes_find(merged, "a"));
+    assert_string_equal(ct_nodes_find(merged, "b")->kernel, "6.9.0");
+    assert_string_equal(ct_nodes_find(merged, "never-there")->kernel, "6.6.6");
+    const struct ct_node *c = ct_nodes_find(merged, "c");
+    assert_string_equal(ct_node_label(c, "zone"), "y");
+    assert_true(c->unschedulable && c->n_taints == 1);
+    assert_string_equal(c->taints[0].value, "v");
+    assert_int_equal(c->taints[0].effect, CT_TAINT_NO_EXECUTE);
+    const struct ct_node *d = ct_nodes_find(merged, "d");
+    assert_int_equal(d->share.points, 15);
+    assert_true(ct_node_equal(d, d));
+    assert_false(ct_node_equal(c, d));
+    ct_nodes_free(merged);
+    expect_ok(ct_nodes_merge(NULL, 0, &merged, &err), &err);
+    assert_int_equal(ct_nodes_count(merged), 0);
+    ct_nodes_free(merged);
+}
+
+static void tells_nodes_apart(void **state)
+{
+    (void)state;
+    static const char *const others[] = {
+        NODE("other", "\"zone\":\"x\"", "6.8.0"),
+        NODE("a", "\"zone\":\"y\"", "6.8.0"),
+        NODE("a", "\"area\":\"x\"", "6.8.0"),
+        NODE("a", "", "6.8.0"),
+        NODE("a", "\"zone\":\"x\"", "6.9.0"),
+        "{\"metadata\":{\"name\":\"a\",\"labels\":{\"zone\":\"x\"}},\"spec\":{\"unschedulable\":"
+        "true},"
+        "\"status\":{\"nodeInfo\":{\"kernelVersion\":\"6.8.0\"}}}",
+        "{\"metadata\":{\"name\":\"a\",\"labels\":{\"zone\":\"x\"}},\"spec\":{\"taints\":[{\"key\":"
+        "\"k\",\"effect\":\"NoSchedule\"}]},\"status\":{\"nodeInfo\":{\"kernelVersion\":\"6.8.0\"}}"
+        "}",
+    };
+    struct ct_nodes *one = parse(LIST(NODE("a", "\"zone\":\"x\"", "6.8.0")));
+    struct ct_nodes *same = parse(
+        LIST("{\"metadata\":{\"name\":\"a\",\"labels\":{\"zone\":\"x\"},\"resourceVersion\":\"9\"},"
+             "\"status\":{\"nodeInfo\":{\"kernelVersion\":\"6.8.0\"},\"images\":[{}]}}"));
+    assert_true(ct_node_equal(ct_nodes_at(one, 0), ct_nodes_at(same, 0)));
+    for (size_t i = 0; i < CT_ARRAY_LEN(others); i++) {
+        char text[1024];
+        (void)snprintf(text, sizeof(text), LIST("%s"), others[i]);
+        struct ct_nodes *other = parse(text);
+        assert_false(ct_node_equal(ct_nodes_at(one, 0), ct_nodes_at(other, 0)));
+        ct_nodes_free(other);
+    }
+    ct_nodes_free(one);
+    ct_nodes_free(same);
+}
+
+// More texts than the table of texts begins with.
+static void merges_many(void **state)
+{
+    (void)state;
+    struct ct_err err = {0};
+    const struct ct_nodes *parts[300];
+    struct ct_nodes *merged = NULL;
+    for (size_t i = 0; i < CT_ARRAY_LEN(parts); i++) {
+        char text[512];
+        (void)snprintf(text, sizeof(text),
+                       LIST("{\"metadata\":{\"name\":\"n%zu\",\"labels\":{"
+                            "\"serial\":\"s%zu\",\"zone\":\"z\"}}}"),
+                       i, i);
+        parts[i] = parse(text);
+    }
+    bool struck = true;
+    for (size_t nth = 1; struck; nth++) {
+        chaos_start(nth);
+        int r = ct_nodes_merge(parts, CT_ARRAY_LEN(parts), &merged, &err);
+        struck = chaos_stop();
+        assert_true(struck == (r == -CT_ENOMEM));
+    }
+    assert_int_equal(ct_nodes_count(merged), 300);
+    assert_string_equal(ct_node_label(ct_nodes_find(merged, "n217"), "serial"), "s217");
+    ct_nodes_free(merged);
+    for (size_t i = 0; i < CT_ARRAY_LEN(parts); i++) {
+        ct_nodes_free((struct ct_nodes *)(uintptr_t)parts[i]);
+    }
+}
+
 static void survives_every_failed_allocation(void **state)
 {
     (void)state;
@@ -186,6 +288,9 @@ int main(void)
         cmocka_unit_test(reduces_a_list),
         cmocka_unit_test(counts_references),
         cmocka_unit_test(refuses_what_is_no_node_list),
+        cmocka_unit_test(merges_parts),
+        cmocka_unit_test(tells_nodes_apart),
+        cmocka_unit_test(merges_many),
         cmocka_unit_test(survives_every_failed_allocation),
         cmocka_unit_test(reads_kernel_versions),
     };

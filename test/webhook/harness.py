@@ -59,10 +59,10 @@ class WebhookTest(unittest.TestCase):
                      json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
 
     def start(self, *options, name="webhook", ready=True, certificate=None, key=None,
-              vault="https://vault.example.com:8200"):
+              vault="https://vault.example.com:8200", nodes=None):
         argv = [PROGRAM, "--listen", f"127.0.0.1:{self.port}",
                 "--tls-cert", certificate or self.certificate, "--tls-key", key or self.key,
-                "--nodes-file", self.nodes_file,
+                *(nodes or ("--nodes-file", self.nodes_file)),
                 "--vault-address", vault, *options]
         self.service = process.Service(name, argv, self.folder)
         self.addCleanup(self.end, self.service)

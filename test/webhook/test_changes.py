@@ -222,7 +222,7 @@ class Start(harness.WebhookTest):
         self.assertIn("is no address to listen on", self.fails("--listen", "8443"))
         self.assertIn("is no address to listen on", self.fails("--listen", "::1:8443"))
         self.assertIn("cannot listen on", self.fails("--listen", "example.com:8443"))
-        self.assertIn("nodes-file", self.fails("--nodes-file", None, status=2))
+        self.assertIn("there is no --nodes-file", self.fails("--nodes-file", None, status=1))
         self.assertIn("log-level", self.fails("--log-level", "loud", status=2))
         self.assertIn("mode", self.fails("--mode", "sometimes", status=2))
         with socket.socket() as taken:
