@@ -34,6 +34,7 @@ struct ct_httpd {
     struct ct_httpd_tls *tls; // NULL: plain HTTP
     struct ct_httpd_conns conns;
     struct ct_httpd_rules rules;
+    void (*refused)(void *cls, unsigned status, const char *method, const char *path);
     void *cls;
     unsigned port;
     atomic_bool draining;
@@ -113,6 +114,9 @@ static enum MHD_Result answer(struct ct_httpd *server, struct ct_httpd_conn *con
     reply.body = slot->out;
     if (conn->refusal != 0) {
         ct_httpd_head_refuse(&server->rules, conn, method, path, &reply);
+        if (server->refused != NULL) {
+            server->refused(server->cls, conn->refusal, method, path);
+        }
     } else {
         const struct ct_httpd_request request = {
             .method = method,
@@ -385,6 +389,7 @@ int ct_httpd_start(const struct ct_httpd_options *options, struct ct_httpd **ret
         .n_routes = options->n_routes,
         .max_body = options->max_body,
     };
+    server->refused = options->refused;
     server->cls = options->cls;
     int r = start_tls(server, options, err);
     if (r == 0) {

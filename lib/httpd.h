@@ -52,6 +52,9 @@ struct ct_httpd_options {
     const struct ct_httpd_route
         *routes; // unknown path: 404; known path, other method: 405 with Allow
     size_t n_routes;
+    // Told of each request that is answered without a handler: 400, 404, 405, 413, 414, 415, 501,
+    // 503. Runs in one of the pool's threads; NULL: nobody is.
+    void (*refused)(void *cls, unsigned status, const char *method, const char *path);
     void *cls;
 };
 

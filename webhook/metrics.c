@@ -21,6 +21,7 @@ static const char *const error_names[CT_REQUEST_ERROR_COUNT] = {
     [CT_REQUEST_TOO_LARGE] = "too_large",
     [CT_REQUEST_INTERNAL] = "internal",
     [CT_REQUEST_NOT_READY] = "not_ready",
+    [CT_REQUEST_NOT_SERVED] = "not_served",
 };
 
 static const char *const file_names[CT_RELOAD_FILE_COUNT] = {
@@ -58,6 +59,11 @@ void ct_metrics_failed(struct ct_metrics *m, enum ct_request_error error, uint64
 {
     add(&m->errors[error], 1);
     took(m, ns);
+}
+
+void ct_metrics_refused(struct ct_metrics *m, enum ct_request_error error)
+{
+    add(&m->errors[error], 1);
 }
 
 void ct_metrics_reloaded(struct ct_metrics *m, enum ct_reload_file file, bool taken)

@@ -16,10 +16,11 @@
 
 // Requests that got no decision.
 enum ct_request_error {
-    CT_REQUEST_MALFORMED, // 400
-    CT_REQUEST_TOO_LARGE, // 413
-    CT_REQUEST_INTERNAL,  // 500
-    CT_REQUEST_NOT_READY, // 503
+    CT_REQUEST_MALFORMED,  // 400
+    CT_REQUEST_TOO_LARGE,  // 413
+    CT_REQUEST_INTERNAL,   // 500
+    CT_REQUEST_NOT_READY,  // 503
+    CT_REQUEST_NOT_SERVED, // what no route takes: 404, 405, 415, …
     CT_REQUEST_ERROR_COUNT,
 };
 
@@ -38,6 +39,8 @@ struct ct_metrics {
 // One request that was decided, or not, in so many nanoseconds.
 void ct_metrics_decided(struct ct_metrics *m, const struct ct_decision *decision, uint64_t ns);
 void ct_metrics_failed(struct ct_metrics *m, enum ct_request_error error, uint64_t ns);
+// One that was refused before anybody looked at it; takes no part in the durations.
+void ct_metrics_refused(struct ct_metrics *m, enum ct_request_error error);
 void ct_metrics_reloaded(struct ct_metrics *m, enum ct_reload_file file, bool taken);
 
 // Appends all metrics. `nodes` may be NULL; certificate_expiry is in seconds since the epoch.

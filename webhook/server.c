@@ -2,6 +2,7 @@
 #include "server.h"
 
 #include <pthread.h>
+#include <string.h>
 #include <time.h>
 
 #include "cluster.h"
@@ -10,6 +11,7 @@
 #include "metrics.h"
 #include "mutate.h"
 #include "renew.h"
+#include "text.h"
 #include "vault.h"
 #include "watch.h"
 
@@ -115,6 +117,30 @@ static void handle_mutate(void *cls, const struct ct_httpd_request *request,
     }
     ct_metrics_decided(&webhook->metrics, &decision, ns);
     log_decision(&decision, ns);
+}
+
+// What never comes to a handler. At info only what the API server may have sent: scanners are many.
+static void note_refused(void *cls, unsigned status, const char *method, const char *path)
+{
+    struct ct_webhook *webhook = cls;
+    struct ct_shown shown;
+    static const struct {
+        unsigned status;
+        enum ct_request_error error;
+    } errors[] = {
+        {400, CT_REQUEST_MALFORMED},
+        {413, CT_REQUEST_TOO_LARGE},
+        {503, CT_REQUEST_INTERNAL},
+        {0, CT_REQUEST_NOT_SERVED},
+    };
+    size_t i = 0;
+    while (errors[i].status != 0 && errors[i].status != status) {
+        i++;
+    }
+    bool review = strcmp(method, "POST") == 0 && strcmp(path, "/mutate") == 0;
+    ct_metrics_refused(&webhook->metrics, errors[i].error);
+    ct_log(review ? CT_LOG_INFO : CT_LOG_DEBUG, "answered %.16s %s with HTTP %u", method,
+           ct_text_show(&shown, path, strlen(path)), status);
 }
 
 // ---- the others ----
@@ -303,6 +329,7 @@ static int start_server(struct ct_webhook *webhook, const struct ct_certs_set *s
         .max_body = CT_WEBHOOK_MAX_BODY,
         .routes = routes,
         .n_routes = CT_ARRAY_LEN(routes),
+        .refused = note_refused,
         .cls = webhook,
     };
     return ct_httpd_start(&options, &webhook->httpd, err);

@@ -47,6 +47,7 @@ static void test_decisions_and_errors(void **state)
     ct_metrics_decided(&m, &patched, 100001);
     ct_metrics_decided(&m, &denied, 2000000000);
     ct_metrics_failed(&m, CT_REQUEST_TOO_LARGE, 1);
+    ct_metrics_refused(&m, CT_REQUEST_NOT_SERVED);
     ct_metrics_reloaded(&m, CT_RELOAD_NODES, true);
     ct_metrics_reloaded(&m, CT_RELOAD_CERTIFICATE, false);
     render(&m, &out);
@@ -54,6 +55,8 @@ static void test_decisions_and_errors(void **state)
     expect_line(&out, "cloudtaser_webhook_requests_total{decision=\"denied\",reason=\"score\"} 1");
     expect_line(&out,
                 "cloudtaser_webhook_requests_total{decision=\"error\",reason=\"too_large\"} 1");
+    expect_line(&out,
+                "cloudtaser_webhook_requests_total{decision=\"error\",reason=\"not_served\"} 1");
     expect_line(&out, "cloudtaser_webhook_reloads_total{file=\"nodes\",result=\"taken\"} 1");
     expect_line(&out,
                 "cloudtaser_webhook_reloads_total{file=\"certificate\",result=\"refused\"} 1");

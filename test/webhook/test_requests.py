@@ -29,6 +29,9 @@ class Requests(harness.WebhookTest):
         # Whatever came before, it still serves.
         self.assertIn("patch", self.response(review()))
 
+    def errors(self, reason):
+        return self.metric(f'cloudtaser_webhook_requests_total{{decision="error",reason="{reason}"}}')
+
     def test_refused_with_400_and_a_sentence(self):
         cases = {
             "malformed": ("{", "JSON"),
@@ -49,8 +52,7 @@ class Requests(harness.WebhookTest):
                 document = json.loads(answer)
                 self.assertEqual(list(document), ["error"])
                 self.assertIn(part, document["error"])
-        self.assertEqual(self.metric('cloudtaser_webhook_requests_total'
-                                     '{decision="error",reason="malformed"}'), len(cases))
+        self.assertEqual(self.errors("malformed"), len(cases))
 
     def test_content_type(self):
         for value, expected in {"application/json": 200, "application/json; charset=utf-8": 200,
@@ -61,6 +63,7 @@ class Requests(harness.WebhookTest):
                 self.assertEqual(status, expected, answer)
                 if expected == 415:
                     self.assertIn("application/json", json.loads(answer)["error"])
+        self.assertEqual(self.errors("not_served"), 3)
 
     def test_methods_and_paths(self):
         cases = {("GET", "/mutate"): (405, "POST"), ("PUT", "/mutate"): (405, "POST"),
@@ -76,6 +79,9 @@ class Requests(harness.WebhookTest):
                 self.assertEqual(headers["Allow"], allow)
                 if status >= 400:
                     self.assertIn("error", json.loads(answer))
+        refused = sum(expected >= 400 for expected, _ in cases.values())
+        self.assertEqual(self.errors("not_served"), refused)
+        self.assertEqual(self.log_lines("answered "), [])  # at info, of reviews only
 
     def test_too_large_is_told_before_the_body_is_read(self):
         sock = self.raw()
@@ -92,6 +98,8 @@ class Requests(harness.WebhookTest):
                 status, _, answer = self.ask("POST", "/mutate", b" " * size, JSON)
                 self.assertEqual(status, 413)
                 self.assertIn(str(MAX_BODY), json.loads(answer)["error"])
+        self.assertEqual(self.errors("too_large"), 3)
+        self.assertEqual(len(self.log_lines("answered POST /mutate with HTTP 413")), 3)
 
     def test_a_body_must_have_one_end(self):
         for framing, expected in ((b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}", 400),
