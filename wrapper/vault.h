@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The wrapper's client for Vault and OpenBao: log in, read KV version 2 secrets, with retries within
-// one budget. Token and answers live in the arena alone.
+// The wrapper's client for Vault and OpenBao: log in, read KV secrets of version 1 and 2, with
+// retries within one budget. Token and answers live in the arena alone.
 #ifndef CT_VAULT_H
 #define CT_VAULT_H
 
@@ -33,7 +33,8 @@ CT_DEFINE_AUTO(ct_vault, ct_vault_free);
 CT_CHECKED int ct_vault_login(struct ct_vault *v, struct ct_err *err);
 const char *ct_vault_token(const struct ct_vault *v); // NULL before login
 
-// The newest (version 0) or one version of a KV v2 secret: the object of its keys, a new reference.
+// The newest (version 0) or one version of a secret, which only KV version 2 has: the object of its
+// keys, a new reference.
 CT_CHECKED int ct_vault_read(struct ct_vault *v, const char *path, unsigned version, json_t **ret,
                              struct ct_err *err);
 

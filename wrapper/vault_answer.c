@@ -151,8 +151,61 @@ static bool is_deleted(const json_t *metadata)
            (time != NULL && time[0] != '\0');
 }
 
+// Is `data` what KV version 2 wraps a secret in? Then it holds two members and no others: data, an
+// object or null, and metadata with the three members that every version has. What a version 1
+// secret of that very shape would lose by being taken for one of version 2 are two keys that are no
+// strings and could not have become variables.
+static bool is_version_2(const json_t *data)
+{
+    const json_t *keys = json_object_get(data, "data");
+    const json_t *metadata = json_object_get(data, "metadata");
+    return json_object_size(data) == 2 && (json_is_object(keys) || json_is_null(keys)) &&
+           json_is_integer(json_object_get(metadata, "version")) &&
+           json_is_string(json_object_get(metadata, "deletion_time")) &&
+           json_is_boolean(json_object_get(metadata, "destroyed"));
+}
+
+static int take_version_1(const json_t *doc, json_t *data, const struct ct_vault_asked *asked,
+                          json_t **ret, struct ct_err *err)
+{
+    const char *lease = ct_json_str(doc, "lease_id");
+    if (lease != NULL && lease[0] != '\0') {
+        return ct_err_set(err, CT_EPROTO,
+                          "secret %s is made for this reader and leased, not kept: only secrets of "
+                          "a KV engine can be read",
+                          asked->path);
+    }
+    if (asked->version != 0) {
+        return ct_err_set(
+            err, CT_EINVAL,
+            "secret %s: version %u was asked for, and KV version 1 keeps no versions: "
+            "remove #%u from the reference",
+            asked->path, asked->version, asked->version);
+    }
+    *ret = json_incref(data);
+    return 0;
+}
+
 // A version may carry a deletion time that lies in the future (delete_version_after): then its data
 // is still there, so the data decides and the metadata only explains.
+static int take_version_2(json_t *data, const struct ct_vault_asked *asked, json_t **ret,
+                          struct ct_err *err)
+{
+    json_t *keys = json_object_get(data, "data");
+    const json_t *metadata = json_object_get(data, "metadata");
+    if (json_is_null(keys)) {
+        return say_deleted(asked, metadata, err);
+    }
+    json_int_t version = json_integer_value(json_object_get(metadata, "version"));
+    if (asked->version != 0 && version != (json_int_t)asked->version) {
+        return ct_err_set(err, CT_EPROTO,
+                          "secret %s: version %u was asked for, Vault gave version %lld",
+                          asked->path, asked->version, (long long)version);
+    }
+    *ret = json_incref(keys);
+    return 0;
+}
+
 int ct_vault_parse_secret(const char *body, size_t len, const struct ct_vault_asked *asked,
                           json_t **ret, struct ct_err *err)
 {
@@ -165,25 +218,16 @@ int ct_vault_parse_secret(const char *body, size_t len, const struct ct_vault_as
         return ct_err_set(err, CT_EPROTO,
                           "Vault's answer for secret %s is not JSON, or is cut short", asked->path);
     }
-    json_t *data = ct_json_at(doc, "data", "data", NULL);
-    const json_t *metadata = ct_json_at(doc, "data", "metadata", NULL);
+    json_t *data = json_object_get(doc, "data");
     if (!json_is_object(data)) {
-        if (json_is_null(data) && json_is_object(metadata)) {
-            return say_deleted(asked, metadata, err);
-        }
-        return ct_err_set(err, CT_EPROTO,
-                          "secret %s: not a KV version 2 answer: the path must be MOUNT/data/NAME",
-                          asked->path);
+        return ct_err_set(
+            err, CT_EPROTO,
+            "secret %s: not the answer of a KV engine: the path must be MOUNT/data/NAME "
+            "for KV version 2, MOUNT/NAME for version 1",
+            asked->path);
     }
-    const json_t *version = json_object_get(metadata, "version");
-    if (asked->version != 0 && json_is_integer(version) &&
-        json_integer_value(version) != (json_int_t)asked->version) {
-        return ct_err_set(err, CT_EPROTO,
-                          "secret %s: version %u was asked for, Vault gave version %lld",
-                          asked->path, asked->version, (long long)json_integer_value(version));
-    }
-    *ret = json_incref(data);
-    return 0;
+    return is_version_2(data) ? take_version_2(data, asked, ret, err)
+                              : take_version_1(doc, data, asked, ret, err);
 }
 
 int ct_vault_parse_missing(const char *body, size_t len, const struct ct_vault_asked *asked,

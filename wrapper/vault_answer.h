@@ -46,8 +46,13 @@ struct ct_vault_asked {
     unsigned version; // 0: the newest
 };
 
-// A KV version 2 read's answer of status 200: the object data.data, a new reference. CT_ENOTFOUND
-// for a deleted or destroyed version, CT_EPROTO for what is no KV version 2 answer, CT_ENOMEM.
+// A KV read's answer of status 200: the object of the secret's keys, a new reference. The engine's
+// version is told from the answer, since only some tokens may read sys/internal/ui/mounts: version 2 is
+// an object `data` of exactly two members, `data` (an object or null) and `metadata` with an integer
+// `version`, a string `deletion_time` and a boolean `destroyed`; anything else is version 1, whose
+// `data` holds the keys themselves. CT_ENOTFOUND for a deleted or destroyed version, CT_EINVAL when
+// a version was asked of an engine that keeps none, CT_EPROTO for what is leased or no KV answer,
+// CT_ENOMEM.
 CT_CHECKED int ct_vault_parse_secret(const char *body, size_t len,
                                      const struct ct_vault_asked *asked, json_t **ret,
                                      struct ct_err *err);

@@ -60,6 +60,17 @@ class Run(RunTestCase):
             self.assert_score(log)
             self.assert_wrapper_clean(run)
 
+    def test_kv_version_1(self):
+        values = self.env.values
+        with self.running(one_pod(
+                {"A": "vault:kv1/db#password", "B": "${vault:kv1/db#password}:"
+                 "${vault:secret/data/db#username}"}, ["/app", "--stay", "A", "B"])) as run:
+            log = run.containers["app"].wait_log("ready")
+            self.assert_values(log, A=values["v1-password"],
+                               B=f"{values['v1-password']}:{values['username']}")
+            self.assert_score(log)
+            self.assert_wrapper_clean(run)
+
     def test_env_map_and_env_name(self):
         values = self.env.values
         annotations = {"secret-paths": "secret/data/db,secret/data/api",

@@ -14,7 +14,8 @@
 #define TOKEN "hvs.planted-token-0123456789"
 #define JWT "eyJplanted.jwt-0123456789.signature"
 #define LOGIN_OK "{\"auth\":{\"client_token\":\"" TOKEN "\"}}"
-#define SECRET_OK "{\"data\":{\"data\":{\"k\":\"v\"},\"metadata\":{\"version\":1}}}"
+#define METADATA "\"metadata\":{\"version\":1,\"deletion_time\":\"\",\"destroyed\":false}"
+#define SECRET_OK "{\"data\":{\"data\":{\"k\":\"v\"}," METADATA "}}"
 
 int __wrap_ct_http_new(const struct ct_http_options *options, struct ct_http **ret,
                        struct ct_err *err);

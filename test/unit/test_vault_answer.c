@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "chaos.h"
+#include "json.h"
 #include "vault_answer.h"
 
 static const struct ct_vault_hidden hidden = {.token = "hvs.secret-token-1",
@@ -149,21 +150,22 @@ static void reads_secrets(void **state)
         {"{\"data\":{\"data\":{\"k\":\"v\"}," METADATA(3, "", false) "}}", 3, 0, ""},
         {"{\"data\":{\"data\":{\"k\":\"v\"}," METADATA(3, "2099-01-01T00:00:00Z", false) "}}", 0, 0,
          ""}, // to be deleted one day
-        {"{\"data\":{\"data\":{\"k\":\"v\"}}}", 0, 0, ""},
         {"{\"data\":{\"data\":{\"k\":\"planted\"}," METADATA(3, "", false) "}}", 2, CT_EPROTO,
          "secret m/data/n: version 2 was asked for, Vault gave version 3"},
         {"{\"data\":{\"data\":null," METADATA(4, "2026-01-01T00:00:00Z", false) "}}", 0,
          CT_ENOTFOUND, "version 4 of secret m/data/n is deleted"},
         {"{\"data\":{\"data\":null," METADATA(4, "", true) "}}", 0, CT_ENOTFOUND,
          "version 4 of secret m/data/n is destroyed"},
-        {"{\"data\":{\"data\":null,\"metadata\":{}}}", 0, CT_ENOTFOUND,
+        {"{\"data\":{\"data\":null," METADATA(0, "", false) "}}", 0, CT_ENOTFOUND,
          "the newest version of secret m/data/n is deleted"},
-        {"{\"data\":{\"data\":null}}", 0, CT_EPROTO, "not a KV version 2 answer"},
-        {"{\"data\":{\"k\":\"planted\"}}", 0, CT_EPROTO,
-         "secret m/data/n: not a KV version 2 answer: the path must be MOUNT/data/NAME"},
-        {"{\"data\":{\"data\":\"planted\"}}", 0, CT_EPROTO, "not a KV version 2 answer"},
-        {"{\"data\":[]}", 0, CT_EPROTO, "not a KV version 2 answer"},
-        {"[\"planted\"]", 0, CT_EPROTO, "not a KV version 2 answer"},
+        {"{\"lease_id\":\"\",\"data\":{\"k\":\"v\"}}", 0, 0, ""},
+        {"{\"data\":{\"k\":\"planted\"}}", 2, CT_EINVAL,
+         "version 2 was asked for, and KV version 1 keeps no versions: remove #2"},
+        {"{\"lease_id\":\"database/creds/r/x\",\"data\":{\"k\":\"planted\"}}", 0, CT_EPROTO,
+         "secret m/data/n is made for this reader and leased"},
+        {"{\"data\":[]}", 0, CT_EPROTO, "not the answer of a KV engine"},
+        {"{\"data\":null}", 0, CT_EPROTO, "MOUNT/NAME for version 1"},
+        {"[\"planted\"]", 0, CT_EPROTO, "not the answer of a KV engine"},
         {"{\"data\":{\"data\":{\"k\":\"planted", 0, CT_EPROTO, "not JSON, or is cut short"},
         {"", 0, CT_EPROTO, "not JSON, or is cut short"},
     };
@@ -182,6 +184,39 @@ static void reads_secrets(void **state)
         }
         json_decref(keys);
     }
+}
+
+// What is one member away from version 2 is version 1, with the keys that it shows.
+static void tells_versions_by_shape(void **state)
+{
+    (void)state;
+#define VERSION "\"version\":3"
+#define TIME "\"deletion_time\":\"\""
+#define DESTROYED "\"destroyed\":false"
+    static const char *const version_1[] = {
+        "{\"data\":{\"data\":{\"k\":\"v\"}}}",
+        "{\"data\":{\"data\":\"v\"}}",
+        "{\"data\":{\"data\":null}}",
+        "{\"data\":{\"data\":null,\"metadata\":{}}}",
+        "{\"data\":{\"data\":{\"k\":\"v\"},\"metadata\":\"text\"}}",
+        "{\"data\":{\"data\":{\"k\":\"v\"},\"metadata\":{" TIME "," DESTROYED "}}}",
+        "{\"data\":{\"data\":{\"k\":\"v\"},\"metadata\":{" VERSION "," DESTROYED "}}}",
+        "{\"data\":{\"data\":{\"k\":\"v\"},\"metadata\":{" VERSION "," TIME "}}}",
+        "{\"data\":{\"data\":[],\"metadata\":{" VERSION "," TIME "," DESTROYED "}}}",
+        "{\"data\":{\"data\":{},\"metadata\":{" VERSION "," TIME "," DESTROYED "},\"x\":\"y\"}}",
+    };
+    const struct ct_vault_asked asked = {.path = "m/n"};
+    for (size_t i = 0; i < CT_ARRAY_LEN(version_1); i++) {
+        struct ct_err err = {0};
+        CT_AUTO_JSON keys = NULL;
+        const char *body = version_1[i];
+        expect_ok(ct_vault_parse_secret(body, strlen(body), &asked, &keys, &err), &err);
+        assert_non_null(json_object_get(keys, "data"));
+        assert_null(json_object_get(keys, "k"));
+    }
+#undef VERSION
+#undef TIME
+#undef DESTROYED
 }
 
 static void explains_404(void **state)
@@ -230,10 +265,15 @@ static void survives_want_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(hides_credentials), cmocka_unit_test(checks_tokens),
-        cmocka_unit_test(quotes_errors),     cmocka_unit_test(knows_sealed),
-        cmocka_unit_test(reads_logins),      cmocka_unit_test(reads_secrets),
-        cmocka_unit_test(explains_404),      cmocka_unit_test(survives_want_of_memory),
+        cmocka_unit_test(hides_credentials),
+        cmocka_unit_test(checks_tokens),
+        cmocka_unit_test(quotes_errors),
+        cmocka_unit_test(knows_sealed),
+        cmocka_unit_test(reads_logins),
+        cmocka_unit_test(reads_secrets),
+        cmocka_unit_test(tells_versions_by_shape),
+        cmocka_unit_test(explains_404),
+        cmocka_unit_test(survives_want_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -68,7 +68,12 @@ ANSWERS = {
     # Small on the wire, large once parsed: each "[]," becomes an array of its own.
     "bloated": lambda s: answer(200, b'{"data":{"data":{"a":[' + b"[]," * 80000 + b"[]]}}}"),
     "long-text": lambda s: answer(200, b'{"data":{"data":{"a":"' + b"x" * 262000 + b'"}}}'),
-    "v1": lambda s: answer(200, {"data": {"password": VALUE}}),
+    "v1": lambda s: answer(200, {"lease_id": "", "data": {"password": VALUE}}),
+    "leased": lambda s: answer(200, {"lease_id": "db/creds/x/1", "data": {"password": VALUE}}),
+    "no-data": lambda s: answer(200, {"data": [VALUE]}),
+    # One member short of version 2: version 1, with keys of those names.
+    "half-v2": lambda s: answer(200, {"data": {"data": {"password": VALUE}, "metadata": {
+        "version": 3, "destroyed": False}}}),
     "no-object": lambda s: answer(200, {"data": {"data": [VALUE]}}),
     "not-json": lambda s: answer(200, b"<html>" + VALUE.encode() + b"</html>"),
     "half-json": lambda s: answer(200, b'{"data":{"data":{"password":"' + VALUE.encode()),

@@ -24,8 +24,10 @@ READS = {
     "missing": (102, ["Vault has no secret secret/data/missing"]),
     "deleted": (102, ["version 2 of secret secret/data/deleted is deleted"]),
     "destroyed": (102, ["version 2 of secret secret/data/destroyed is destroyed"]),
-    "v1": (102, ["secret/data/v1", "not a KV version 2 answer", "MOUNT/data/NAME"]),
-    "no-object": (102, ["secret/data/no-object", "not a KV version 2 answer"]),
+    "leased": (102, ["secret/data/leased is made for this reader and leased"]),
+    "no-data": (102, ["secret/data/no-data", "not the answer of a KV engine", "MOUNT/data/NAME"]),
+    "no-object": (102, ["secret/data/no-object has no key password"]),
+    "half-v2": (102, ["secret/data/half-v2 has no key password"]),
     "not-json": (102, ["secret/data/not-json", "not JSON"]),
     "half-json": (102, ["secret/data/half-json", "cut short"]),
     "empty": (102, ["secret/data/empty", "not JSON"]),
@@ -77,6 +79,9 @@ REFERENCES = {
     "vault:secret/data/fine#object": (102, ["variable S", "key object is an object"]),
     "vault:secret/data/fine#nul": (102, ["variable S", "key nul holds a NUL"]),
     "vault:secret/data/other-version#password#2": (102, ["version 2 was asked for", "version 9"]),
+    "vault:kv/v1#password#2": (102, ["secret kv/v1", "version 2 was asked for",
+                                     "KV version 1 keeps no versions"]),
+    "vault:kv/half-v2#data": (102, ["variable S", "key data is an object"]),
     "vault:secret/data/missing#password#4": (102, ["no version 4 of secret secret/data/missing"]),
     "vault:nomount/x#password": (102, ["Vault has no secret nomount/x", "MOUNT/data/NAME"]),
     "${vault:secret/data/fine#big}" * 4: (102, ["variable S", "exceed 524288 bytes"]),
@@ -140,6 +145,12 @@ class BadInput(unittest.TestCase):
         for value, (code, words) in REFERENCES.items():
             with self.subTest(value=value[:60]):
                 self.refused(self.read(value), code, words)
+
+    def test_kv_version_1(self):
+        result = self.read("${vault:kv/v1#password}:${vault:secret/data/fine#user}")
+        self.assertEqual((result.returncode, result.stdout), (0, f"value={VALUE}:web\n"),
+                         result.stderr)
+        harness.assert_nothing_leaks(self, result.stderr)
 
     def test_malformed_reference_is_told_before_login(self):
         before = len(self.rig.vault.requests)
