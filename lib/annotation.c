@@ -431,5 +431,6 @@ void ct_annotations_done(struct ct_annotations *a)
         free(a->variables[i].name);
     }
     free(a->variables);
+    free(a->paths);
     *a = (struct ct_annotations){0};
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "json.h"
+#include "ref.h"
 #include "text.h"
 
 #define SEPARATOR "; "
@@ -187,6 +188,20 @@ static int check_file_field(const char *key, const char *value, struct ct_err *e
                       key, ct_text_show(&shown, value, len));
 }
 
+static int check_paths_field(const char *key, const char *value, struct ct_err *err)
+{
+    const char *entry;
+    size_t len;
+    struct ct_shown shown;
+    while (ct_text_next(&value, &entry, &len)) {
+        if (len > CT_REF_PATH_MAX || !ct_text_is_path(entry, len)) {
+            return ct_err_set(err, CT_EINVAL, "%s: \"%s\" is no path of a secret", key,
+                              ct_text_show(&shown, entry, len));
+        }
+    }
+    return 0;
+}
+
 #define STRING(name, member, check)                                                                \
     {                                                                                              \
         name, FIELD_STRING, offsetof(struct ct_config, member), FIELD_SIZE(member), 0, 0, check    \
@@ -210,6 +225,7 @@ static const struct field fields[] = {
     STRING("ca-file", ca_file, check_file_field),
     OTHER("skip-verify", FIELD_BOOL, skip_verify),
     STRING("token-file", token_file, check_file_field),
+    STRING("paths", paths, check_paths_field),
     OTHER("plain-environment", FIELD_BOOL, plain_environment),
     NUMBER("min-score", FIELD_INT, min_score, 0, LONG_MAX),
     OTHER("require", FIELD_REQUIRE, require),

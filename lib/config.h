@@ -16,6 +16,7 @@
 #define CT_CONFIG_VARIABLE "CLOUDTASER_CONFIG"
 #define CT_CONFIG_VERSION 1
 #define CT_CONFIG_MAX 16384
+#define CT_CONFIG_PATHS_SIZE 2048
 
 enum ct_auth { CT_AUTH_KUBERNETES, CT_AUTH_TOKEN };
 
@@ -33,6 +34,8 @@ struct ct_config {
     char ca_file[256];         // "ca-file": PEM; "" for the system's
     bool skip_verify;          // "skip-verify"
     char token_file[256]; // "token-file": service-account token (kubernetes) or Vault token (token)
+    // "paths": secrets of which every key becomes a variable, as "PATH,PATH"; "" for none
+    char paths[CT_CONFIG_PATHS_SIZE];
     bool plain_environment;      // "plain-environment": deliver in the clear where injection cannot
     int min_score;               // "min-score": 0..75
     uint32_t require;            // "require": array of check names; bit (1 << enum ct_check)

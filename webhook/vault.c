@@ -178,6 +178,7 @@ static int copy_texts(struct ct_case *c, const char *address, struct ct_err *err
         {"vault-namespace", a->vault_namespace, s->vault_namespace, FIELD(vault_namespace)},
         {"ca", a->vault_ca_configmap != NULL ? CT_SHAPE_CA_FILE : NULL, NULL, FIELD(ca_file)},
         {"token", CT_SHAPE_TOKEN_FILE, NULL, FIELD(token_file)},
+        {"env-map", a->paths, NULL, FIELD(paths)},
 #undef FIELD
     };
     for (size_t i = 0; i < CT_ARRAY_LEN(texts); i++) {

@@ -327,7 +327,7 @@ static int start(struct wrapper *w, struct ct_err *err)
         return code;
     }
     CT_AUTO(ct_plan) *plan = NULL;
-    int rc = ct_plan_make((const char *const *)w->environment, &plan, err);
+    int rc = ct_plan_make((const char *const *)w->environment, w->config.paths, &plan, err);
     if (rc < 0) {
         return rc == -CT_ENOMEM ? CT_EXIT_OTHER : CT_EXIT_CONFIGURATION;
     }

@@ -115,7 +115,7 @@ class Environment:
         # Values that cannot be anywhere by chance, so that any copy found is a leak.
         self.values = {name: f"ct-{name}-{secrets.token_hex(16)}"
                        for name in ("username", "password", "old-password", "api-key",
-                                    "v1-password")}
+                                    "v1-password", "whole")}
         for vault in (self.vault, self.sealed):
             self._fill_vault(vault)
         self.vault_token = self.vault.token(["app"])
@@ -132,6 +132,7 @@ class Environment:
                                      "password": self.values["password"]})
         vault.put("secret/data/api", {"key": self.values["api-key"], "port": 5432,
                                       "nul": "a\0b"})
+        vault.put("kv1/whole", {"WHOLE_KEY": self.values["whole"], "whole.other": "2"})
         vault.put("secret/data/forbidden", {"key": "nobody may read this"})
         vault.put("kv1/db", {"password": self.values["v1-password"],
                               "data": {"password": "of a key that is named data"}})
@@ -139,7 +140,7 @@ class Environment:
         read = ["read"]
         vault.policy("app", {"secret/data/db": read, "secret/data/api": read,
                              "secret/data/gone": read, "kv1/db": read,
-                             "secret/db": read})
+                             "kv1/whole": read, "secret/db": read})
         vault.role("app", ["default"], [APPS, "restricted"], ["app"])
         vault.role("audience", ["default"], [APPS], ["app"], audience="vault.example.com")
         vault.role("elsewhere", ["default"], ["another-namespace"], ["app"])

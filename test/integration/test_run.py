@@ -84,6 +84,33 @@ class Run(RunTestCase):
             self.assert_score(log)
             self.assert_wrapper_clean(run)
 
+    def test_whole_paths(self):
+        values = self.env.values
+        annotations = {"secret-paths": "kv1/whole,secret/data/db", "env-map": "*",
+                       "env.PGPASSWORD": "secret/data/db#password"}
+        with self.running(one_pod({"PLAIN": "yes"}, ["/app", "--stay", "WHOLE_KEY", "whole.other",
+                                   "username", "password", "PGPASSWORD", "PLAIN"],
+                                  annotations)) as run:
+            app = run.containers["app"]
+            log = app.wait_log("ready")
+            self.assert_values(log, WHOLE_KEY=values["whole"], username=values["username"],
+                               password=values["password"], PGPASSWORD=values["password"],
+                               PLAIN="yes", **{"whole.other": "2"})
+            self.assert_score(log)
+            seen = environ(app.app_pid())
+            self.assertEqual({seen[n] for n in ("WHOLE_KEY", "username", "whole.other")},
+                             {PLACEHOLDER})
+            self.assert_wrapper_clean(run)
+            with self.unprotected() as control:
+                self.assert_no_residue(app.app_pid(), control)
+
+    def test_a_whole_path_may_not_displace_a_variable(self):
+        code, log, message = self.run_to_end(one_pod(
+            {"password": "mine"}, ["/app", "password"],
+            {"secret-paths": "secret/data/db", "env-map": "*"}))
+        self.assertEqual(code, 102, log)
+        self.assertIn("variable password is in the environment already", message)
+
     def test_init_containers_sidecars_and_fellows(self):
         values = self.env.values
         env = {"PGPASSWORD": REFERENCE}

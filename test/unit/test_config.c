@@ -41,6 +41,7 @@ static void fill(struct ct_config *c)
     (void)snprintf(c->ca_file, sizeof(c->ca_file), "/c \"a\"");
     c->skip_verify = true;
     (void)snprintf(c->token_file, sizeof(c->token_file), "/t");
+    (void)snprintf(c->paths, sizeof(c->paths), "m/data/a,m/b");
     c->plain_environment = true;
     c->min_score = 70;
     c->require = 1U << CT_CHECK_MEMFD_SECRET | 1U << CT_CHECK_KPROBES_ACTIVE;
@@ -65,11 +66,13 @@ static void writes_what_it_reads(void **state)
         out.data,
         "{\"version\":1,\"address\":\"http://[::1]:8200\",\"auth-path\":\"k8s/one\","
         "\"role\":\"app\",\"namespace\":\"team/a\",\"ca-file\":\"/c \\\"a\\\"\","
-        "\"skip-verify\":true,\"token-file\":\"/t\",\"plain-environment\":true,"
+        "\"skip-verify\":true,\"token-file\":\"/t\",\"paths\":\"m/data/a,m/b\","
+        "\"plain-environment\":true,"
         "\"min-score\":70,\"require\":[\"memfd_secret\",\"kprobes_active\"],"
         "\"connect-timeout-ms\":1,\"timeout-ms\":2,\"retry-budget-ms\":0,\"json-log\":true}");
     expect_ok(ct_config_parse(out.data, &back, &err), &err);
     assert_string_equal(back.vault_namespace, "team/a");
+    assert_string_equal(back.paths, "m/data/a,m/b");
     assert_int_equal(back.require, c.require);
     assert_int_equal(back.retry_budget_ms, 0);
     ct_config_write(&back, &again);

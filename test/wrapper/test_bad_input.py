@@ -152,6 +152,31 @@ class BadInput(unittest.TestCase):
                          result.stderr)
         harness.assert_nothing_leaks(self, result.stderr)
 
+    def test_whole_paths(self):
+        """Each key of a path becomes a variable; what cannot be one is refused."""
+        show = [harness.PYTHON, "-c", "import os; print(os.environ['WHOLE_A'], os.environ['S'],"
+                " 'whole.b' in os.environ)"]
+        settings = self.rig.settings(paths=f"{PATH}whole")
+        result = self.rig.run(show, settings, {"S": f"vault:{PATH}whole#WHOLE_A"})
+        self.assertEqual((result.returncode, result.stdout), (0, f"{VALUE} {VALUE} True\n"),
+                         result.stderr)
+        harness.assert_nothing_leaks(self, result.stderr)
+        for name, words in {
+                "whole-odd": ['variable "a b"', "letters, digits"],
+                "whole-reserved": ["LD_ are reserved"],
+                "whole-path": ["variable PATH is in the environment already"],
+                "whole-none": ["has no keys"],
+                "whole-many": ["more than 256 keys"],
+                "fine": ["key number is a number"],
+                "missing": ["Vault has no secret secret/data/missing"],
+                "denied": ["403"],
+                f"whole,{PATH}whole": ["variable WHOLE_A comes from two secrets"]}.items():
+            with self.subTest(paths=name):
+                self.refused(self.rig.run(SHOW, self.rig.settings(paths=PATH + name)), 102,
+                             [PATH + name.split(",")[0], *words])
+        self.refused(self.rig.run(SHOW, self.rig.settings(paths="a,,b")), 104,
+                     ['paths: "" is no path'])
+
     def test_malformed_reference_is_told_before_login(self):
         before = len(self.rig.vault.requests)
         self.refused(self.read("vault:secret/data/fine#"), 104, ["variable S"])
