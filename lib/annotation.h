@@ -36,8 +36,10 @@ struct ct_annotations {
     char *vault_auth_path;
     char *vault_namespace;
     char *vault_audience;
-    char *vault_ca_configmap; // its key "ca.crt"
-    char *vault_token_secret; // auth method token: a Secret, its key "token"
+    char *vault_ca_configmap;     // its key "ca.crt"
+    char *vault_token_secret;     // auth method token: a Secret, its key "token"
+    char *vault_secret_id_secret; // auth method approle: a Secret, its key "secret-id"
+    bool vault_secret_id_wrapped; // that key holds a wrapping token
     bool vault_skip_verify;
     bool plain_environment;
     int min_score;     // highest of min-protection-score and CLOUDTASER_MIN_PROTECTION_SCORE; 0

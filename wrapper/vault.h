@@ -27,8 +27,9 @@ CT_CHECKED int ct_vault_new(const struct ct_config *config, const struct ct_vaul
 void ct_vault_free(struct ct_vault *v); // wipes the token
 CT_DEFINE_AUTO(ct_vault, ct_vault_free);
 
-// kubernetes: POST auth/<path>/login with role and the service-account token, read afresh from its
-// file; token: the file's content. CT_EDENIED when refused, CT_EUNAVAIL after retries. The budget of
+// kubernetes, jwt: POST auth/<path>/login with role and the service-account token, read afresh from
+// its file; approle: with the role id and the secret id that the file holds, or that the wrapping
+// token in it is good for, once; token: the file's content. CT_EDENIED when refused, CT_EUNAVAIL after retries. The budget of
 // retries starts here and is shared by the reads that follow.
 CT_CHECKED int ct_vault_login(struct ct_vault *v, struct ct_err *err);
 const char *ct_vault_token(const struct ct_vault *v); // NULL before login

@@ -42,7 +42,7 @@ static bool looks_like_credential(const char *text)
 bool ct_vault_may_quote(const char *text, const struct ct_vault_hidden *hidden)
 {
     return !looks_like_credential(text) && !shares_run(text, hidden->token) &&
-           !shares_run(text, hidden->jwt);
+           !shares_run(text, hidden->credential);
 }
 
 bool ct_vault_token_ok(const char *s)
@@ -125,6 +125,25 @@ int ct_vault_parse_login(const char *body, size_t len, char **ret, struct ct_err
     }
     *ret = strdup(token);
     return *ret != NULL ? 0 : ct_err_set(err, CT_ENOMEM, "out of memory for the token");
+}
+
+int ct_vault_parse_text(const char *body, size_t len, const char *what, const char *key, char **ret,
+                        struct ct_err *err)
+{
+    CT_AUTO_JSON doc = NULL;
+    int rc = ct_json_parse(body, len, what, &doc, err);
+    if (rc == -CT_ENOMEM) {
+        return rc;
+    }
+    if (rc < 0) {
+        return ct_err_set(err, CT_EPROTO, "%s: Vault's answer is not JSON, or is cut short", what);
+    }
+    const char *text = ct_json_str(json_object_get(doc, "data"), key);
+    if (text == NULL) {
+        return ct_err_set(err, CT_EPROTO, "%s: Vault's answer holds no data.%s", what, key);
+    }
+    *ret = strdup(text);
+    return *ret != NULL ? 0 : ct_err_set(err, CT_ENOMEM, "%s: out of memory", what);
 }
 
 static int say_deleted(const struct ct_vault_asked *asked, const json_t *metadata,

@@ -17,7 +17,7 @@
 // The strings that no sentence may hold, not even in part. Either may be NULL.
 struct ct_vault_hidden {
     const char *token;
-    const char *jwt;
+    const char *credential; // JWT, secret id or wrapping token
 };
 
 // May `text` be shown? False when it shares a run of 8 characters with a hidden string (or all of a
@@ -39,6 +39,11 @@ bool ct_vault_says_sealed(const char *body, size_t len);
 // A login's answer: auth.client_token. *ret is malloc'd (in the wrapper: the arena); wipe and free it.
 // CT_EPROTO, CT_ENOMEM.
 CT_CHECKED int ct_vault_parse_login(const char *body, size_t len, char **ret, struct ct_err *err);
+
+// The string data.KEY of an answer, malloc'd: wipe and free it. `what` begins the sentence. CT_EPROTO,
+// CT_ENOMEM.
+CT_CHECKED int ct_vault_parse_text(const char *body, size_t len, const char *what, const char *key,
+                                   char **ret, struct ct_err *err);
 
 // What is asked for, for the sentences and to check the answer's version against.
 struct ct_vault_asked {

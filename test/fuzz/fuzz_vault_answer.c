@@ -11,11 +11,11 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const struct ct_vault_hidden hidden = {.token = "hvs.hidden-token-0123",
-                                              .jwt = "eyJhidden.jwt-0123.signature"};
+                                              .credential = "eyJhidden.jwt-0123.signature"};
 
 static void expect_hidden(const char *text)
 {
-    if (strstr(text, hidden.token) != NULL || strstr(text, hidden.jwt) != NULL) {
+    if (strstr(text, hidden.token) != NULL || strstr(text, hidden.credential) != NULL) {
         abort();
     }
 }

@@ -116,8 +116,8 @@ class Environment:
         self.values = {name: f"ct-{name}-{secrets.token_hex(16)}"
                        for name in ("username", "password", "old-password", "api-key",
                                     "v1-password", "whole")}
-        for vault in (self.vault, self.sealed):
-            self._fill_vault(vault)
+        self._fill_vault(self.sealed)
+        self.role_id = self._fill_vault(self.vault)
         self.vault_token = self.vault.token(["app"])
         self.sealed.seal()
         self.stopped_url = f"https://127.0.0.1:{process.free_port()}"
@@ -143,7 +143,11 @@ class Environment:
                              "kv1/whole": read, "secret/db": read})
         vault.role("app", ["default"], [APPS, "restricted"], ["app"])
         vault.role("audience", ["default"], [APPS], ["app"], audience="vault.example.com")
+        vault.enable_jwt(self.cluster)
+        vault.jwt_role("app", f"system:serviceaccount:{APPS}:default", "vault.example.com", ["app"])
+        role_id = vault.enable_approle("app", ["app"])
         vault.role("elsewhere", ["default"], ["another-namespace"], ["app"])
+        return role_id
 
     def _add_nodes(self):
         self.nodes_file = self.work / "nodes.json"

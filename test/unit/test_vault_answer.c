@@ -8,7 +8,7 @@
 #include "vault_answer.h"
 
 static const struct ct_vault_hidden hidden = {.token = "hvs.secret-token-1",
-                                              .jwt = "header.jwt-payload.signature"};
+                                              .credential = "header.jwt-payload.signature"};
 
 static void hides_credentials(void **state)
 {
@@ -23,7 +23,7 @@ static void hides_credentials(void **state)
         {"a secret- is", true},                     // seven
         {"token hvs.secret-token-1 is bad", false},
         {"ends in token-1", true},
-        {"jwt header.jwt-payload.signature", false},
+        {"jwt header.credential-payload.signature", false},
         {"part: payload.s", false},
         {"of another one: hvs.x", false},
         {"of another one: hvb.x", false},

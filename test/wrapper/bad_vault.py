@@ -16,7 +16,9 @@ import time
 TOKEN = "hvs.CAESIJ-planted-token-9f27c1d4"
 JWT = "eyJhbGciOiJSUzI1NiJ9.cGxhbnRlZC1qd3QtYm9keQ.c2lnbmF0dXJlLXBsYW50ZWQ"
 VALUE = "planted-Value-5e8b21c07a"
-HIDDEN = (TOKEN, JWT, VALUE)
+SECRET_ID = "5e1cf83d-planted-83d1a9c04e"
+WRAPPING = "hvs.CAESIM-planted-wrap-51c0d7aa-"  # and what it does
+HIDDEN = (TOKEN, JWT, VALUE, SECRET_ID, WRAPPING)
 
 
 def answer(status, body=b"", *, headers=(), length=None):
@@ -105,6 +107,7 @@ ANSWERS = {
     "mfa": lambda s: answer(200, {"auth": {"mfa_requirement": {"mfa_request_id": "1"}}}),
 }
 # Fail twice, then answer well.
+INVALID_WRAPPING = errors(400, "wrapping token is not valid or does not exist")
 FLAKY = {"flaky-503": "broken", "flaky-sealed": "sealed", "flaky-cut": "cut",
          "flaky-hang-up": "hang-up", "flaky-429": "overloaded"}
 
@@ -209,16 +212,35 @@ class BadVault:
         return not close
 
     def _answer(self, method, path, headers, body):
+        if path.startswith("/v1/sys/wrapping/"):
+            return self._wrapping(path.rsplit("/", 1)[1], headers, json.loads(body))
         if method == "POST":
             login = json.loads(body)
-            if login["jwt"] != JWT:
+            approle = "/approle/" in path
+            role = login["role_id" if approle else "role"]
+            if login["secret_id" if approle else "jwt"] != (SECRET_ID if approle else JWT):
                 return errors(403, "permission denied")
-            if login["role"] == "slow":
+            if role == "slow":
                 time.sleep(1)
-            return login_ok() if login["role"] in ("fine", "slow") else self._named(login["role"])
+            return login_ok() if role in ("fine", "slow") else self._named(role)
         if headers.get("x-vault-token") != TOKEN:
             return errors(403, "permission denied")
         return self._named(re.sub(r"\?.*", "", path).rsplit("/", 1)[1])
+
+    def _wrapping(self, what, headers, body):
+        """Wrapping tokens end with what they do: good, foreign, lost, odd, none, or are void."""
+        token = body["token"] if what == "lookup" else headers.get("x-vault-token", "")
+        kind = token.removeprefix(WRAPPING)
+        with self.lock:
+            used = self.tries.get(token, 0)
+            self.tries[token] = used + (what == "unwrap")
+        if kind not in ("good", "foreign", "lost", "odd", "none") or used:
+            return INVALID_WRAPPING
+        if what == "lookup":
+            made = "sys/wrapping/wrap" if kind == "foreign" else "auth/approle/role/web/secret-id"
+            return answer(200, {"data": {} if kind == "odd" else {"creation_path": made}})
+        reply = answer(200, {"data": {} if kind == "none" else {"secret_id": SECRET_ID}})
+        return cut(reply) if kind == "lost" else reply
 
     def _named(self, name):
         with self.lock:

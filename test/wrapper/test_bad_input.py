@@ -348,6 +348,64 @@ class BadInput(unittest.TestCase):
         self.refused(self.read(f"vault:{PATH}fine#password", settings), 102,
                      ["secret/data/fine", "403"])
 
+    def with_credential(self, text, **changes):
+        path = self.rig.folder / "credential"
+        path.write_text(text + "\n")
+        return self.rig.settings(token_file=str(path), **changes)
+
+    def test_jwt_login(self):
+        before = len(self.rig.vault.requests)
+        result = self.read(f"vault:{PATH}fine#password", self.rig.settings(auth="jwt"))
+        self.assertEqual(result.stdout, f"value={VALUE}\n", result.stderr)
+        self.assertEqual(self.rig.vault.requests[before][1], "/v1/auth/jwt/login")
+        self.refused(self.read(f"vault:{PATH}fine#password",
+                               self.rig.settings(auth="jwt", role="denied", auth_path="oidc/x")),
+                     101, ["login at auth/oidc/x as role denied", "403"])
+        self.refused(self.read(f"vault:{PATH}fine#password",
+                               self.rig.settings(auth="jwt", role=None)), 104, ["role is missing"])
+
+    def test_approle_login(self):
+        settings = self.with_credential(bad_vault.SECRET_ID, auth="approle")
+        before = len(self.rig.vault.requests)
+        result = self.read(f"vault:{PATH}fine#password", settings)
+        self.assertEqual(result.stdout, f"value={VALUE}\n", result.stderr)
+        harness.assert_nothing_leaks(self, result.stderr)
+        self.assertEqual([(m, p) for m, p, _ in self.rig.vault.requests[before:]],
+                         [("POST", "/v1/auth/approle/login"), ("GET", f"/v1/{PATH}fine")])
+        self.refused(self.read(f"vault:{PATH}fine#password",
+                               self.with_credential("another-secret-id", auth="approle")),
+                     101, ["login at auth/approle as role fine", "403", "permission denied"])
+
+    def wrapped(self, kind, **changes):
+        return self.read(f"vault:{PATH}fine#password", self.with_credential(
+            bad_vault.WRAPPING + kind, auth="approle", secret_id_wrapped=True, **changes))
+
+    def test_wrapped_secret_id(self):
+        before = len(self.rig.vault.requests)
+        result = self.wrapped("good")
+        self.assertEqual(result.stdout, f"value={VALUE}\n", result.stderr)
+        harness.assert_nothing_leaks(self, result.stderr)
+        sent = self.rig.vault.requests[before:]
+        self.assertEqual([p for _, p, _ in sent],
+                         ["/v1/sys/wrapping/lookup", "/v1/sys/wrapping/unwrap",
+                          "/v1/auth/approle/login", f"/v1/{PATH}fine"])
+        self.assertEqual(["x-vault-token" in h for _, _, h in sent], [False, True, False, True])
+        void = ["is not valid (any more)", "may have been intercepted", "works once"]
+        file = str(self.rig.folder / "credential")
+        self.refused(self.wrapped("good"), 101, [file, "If nothing of yours used it", *void])
+        self.refused(self.wrapped("unheard-of"), 101, [file, *void])
+        # Used up by this start itself: the answer was lost on its way.
+        self.refused(self.wrapped("lost", retry_budget_ms=5000), 101,
+                     ["A try of this start whose answer was lost may have used it", *void])
+        # Unwrapped by somebody, and what it held wrapped again: not even unwrapped.
+        before = len(self.rig.vault.requests)
+        self.refused(self.wrapped("foreign"), 101,
+                     ["was made by sys/wrapping/wrap and not by auth/approle/role/NAME/secret-id",
+                      "may have been intercepted"])
+        self.assertEqual(len(self.rig.vault.requests) - before, 1)
+        self.refused(self.wrapped("odd"), 101, ["holds no data.creation_path"])
+        self.refused(self.wrapped("none"), 101, ["holds no data.secret_id"])
+
     def test_minimum_that_cannot_be_reached_costs_no_login(self):
         for settings, words in [
                 (self.rig.settings(min_score=70),
