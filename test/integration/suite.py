@@ -9,7 +9,7 @@ import unittest
 import environment
 from process import RigError
 
-MODULES = ("test_admission", "test_author", "test_cluster", "test_nodes", "test_run", "test_login",
+MODULES = ("test_admission", "test_author", "test_cluster", "test_nodes", "test_run", "test_login", "test_renewal",
            "test_failures", "test_server", "test_logs", "test_demo")
 SKIP_STATUS = 77
 

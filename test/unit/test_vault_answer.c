@@ -121,14 +121,14 @@ static void reads_logins(void **state)
     char *token = NULL;
     for (size_t i = 0; i < CT_ARRAY_LEN(bad); i++) {
         struct ct_err err = {0};
-        expect_error(ct_vault_parse_login(bad[i].body, strlen(bad[i].body), &token, &err), &err,
-                     CT_EPROTO, bad[i].message);
+        expect_error(ct_vault_parse_login(bad[i].body, strlen(bad[i].body), &token, NULL, &err),
+                     &err, CT_EPROTO, bad[i].message);
         assert_null(token);
         assert_null(strstr(err.msg, "planted"));
     }
     static const char good[] = "{\"auth\":{\"client_token\":\"hvs.x\",\"renewable\":true}}";
     struct ct_err err = {0};
-    expect_ok(ct_vault_parse_login(good, strlen(good), &token, &err), &err);
+    expect_ok(ct_vault_parse_login(good, strlen(good), &token, NULL, &err), &err);
     assert_string_equal(token, "hvs.x");
     free(token);
 }
@@ -254,7 +254,7 @@ static void survives_want_of_memory(void **state)
         char *token = NULL;
         struct ct_err err = {0};
         chaos_start(nth);
-        int rc = ct_vault_parse_login(login, strlen(login), &token, &err);
+        int rc = ct_vault_parse_login(login, strlen(login), &token, NULL, &err);
         struck = chaos_stop();
         assert_true(rc == 0 || err.code != 0);
         assert_true(struck || rc == 0);
