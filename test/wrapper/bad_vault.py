@@ -165,6 +165,8 @@ class BadVault:
     def close(self):
         # Closed under the thread's feet, the descriptor's number could become the next server's
         # listener, and this thread would answer for it with the wrong certificate.
+        if self.listener.fileno() < 0:
+            return  # closed already
         self.listener.shutdown(socket.SHUT_RDWR)
         self.thread.join()
         self.listener.close()
