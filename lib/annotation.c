@@ -99,18 +99,10 @@ static int read_bool(const struct row *row, const char *key, const char *value, 
 static int read_auth(const struct row *row, const char *key, const char *value, struct reading *r,
                      struct ct_err *err)
 {
-    static const char *const later[] = {"jwt", "approle"};
     (void)row;
-    for (size_t i = 0; i < CT_ARRAY_LEN(later); i++) {
-        if (strcmp(value, later[i]) == 0) {
-            return refuse(
-                err, key, value,
-                "this method is not supported by this release; allowed: kubernetes, token");
-        }
-    }
     int auth = ct_auth_from_name(value);
     if (auth < 0) {
-        return refuse(err, key, value, "unknown method; allowed: kubernetes, token");
+        return refuse(err, key, value, "unknown method; allowed: " CT_AUTH_NAMES);
     }
     r->a->has_auth = true;
     r->a->auth = (enum ct_auth)auth;
@@ -255,6 +247,10 @@ static const struct row rows[] = {
      check_object_name},
     {"vault-token-secret", read_string, offsetof(struct ct_annotations, vault_token_secret),
      check_object_name},
+    {"vault-secret-id-secret", read_string, offsetof(struct ct_annotations, vault_secret_id_secret),
+     check_object_name},
+    {"vault-secret-id-wrapped", read_bool, offsetof(struct ct_annotations, vault_secret_id_wrapped),
+     NULL},
     {"vault-skip-verify", read_bool, offsetof(struct ct_annotations, vault_skip_verify), NULL},
     {"plain-environment", read_bool, offsetof(struct ct_annotations, plain_environment), NULL},
     {"secret-paths", read_secret_paths, 0, NULL},
@@ -346,21 +342,34 @@ static bool add_problem(struct ct_err *all, const struct ct_err *one)
     return false;
 }
 
+// A method whose credential lies in a Secret, and the annotation that names it, need each other.
+static void check_secret_of(const struct ct_annotations *a, enum ct_auth auth, const char *name,
+                            const char *key, const char *member, struct ct_err *all)
+{
+    bool chosen = a->has_auth && a->auth == auth;
+    if (chosen && name == NULL) {
+        (void)ct_err_add(all, SEPARATOR, CT_EINVAL,
+                         CT_ANNOTATION_KEY("vault-auth-method") " \"%s\" needs %s, the name of a "
+                                                                "Secret with the key %s",
+                         ct_auth_name(auth), key, member);
+    }
+    if (!chosen && name != NULL) {
+        (void)ct_err_add(all, SEPARATOR, CT_EINVAL,
+                         "%s \"%.63s\" needs " CT_ANNOTATION_KEY("vault-auth-method") " \"%s\"",
+                         key, name, ct_auth_name(auth));
+    }
+}
+
 static void check_together(const struct ct_annotations *a, struct ct_err *all)
 {
-    bool token = a->has_auth && a->auth == CT_AUTH_TOKEN;
-    if (token && a->vault_token_secret == NULL) {
-        (void)ct_err_add(
-            all, SEPARATOR, CT_EINVAL,
-            CT_ANNOTATION_KEY("vault-auth-method") " \"token\" needs " CT_ANNOTATION_KEY(
-                "vault-token-secret") ", the name of a Secret with the key token");
-    }
-    if (!token && a->vault_token_secret != NULL) {
-        (void)ct_err_add(
-            all, SEPARATOR, CT_EINVAL,
-            CT_ANNOTATION_KEY("vault-token-secret") " \"%.63s\" needs " CT_ANNOTATION_KEY(
-                "vault-auth-method") " \"token\"",
-            a->vault_token_secret);
+    check_secret_of(a, CT_AUTH_TOKEN, a->vault_token_secret,
+                    CT_ANNOTATION_KEY("vault-token-secret"), "token", all);
+    check_secret_of(a, CT_AUTH_APPROLE, a->vault_secret_id_secret,
+                    CT_ANNOTATION_KEY("vault-secret-id-secret"), "secret-id", all);
+    if (a->vault_secret_id_wrapped && a->vault_secret_id_secret == NULL) {
+        (void)ct_err_add(all, SEPARATOR, CT_EINVAL,
+                         CT_ANNOTATION_KEY("vault-secret-id-wrapped") " needs " CT_ANNOTATION_KEY(
+                             "vault-secret-id-secret"));
     }
 }
 
@@ -417,9 +426,9 @@ int ct_annotations_parse(const json_t *annotations, struct ct_annotations *ret, 
 
 void ct_annotations_done(struct ct_annotations *a)
 {
-    char *strings[] = {a->vault_address,     a->vault_role,     a->vault_auth_path,
-                       a->vault_namespace,   a->vault_audience, a->vault_ca_configmap,
-                       a->vault_token_secret};
+    char *strings[] = {
+        a->vault_address,  a->vault_role,         a->vault_auth_path,    a->vault_namespace,
+        a->vault_audience, a->vault_ca_configmap, a->vault_token_secret, a->vault_secret_id_secret};
     for (size_t i = 0; i < CT_ARRAY_LEN(strings); i++) {
         free(strings[i]);
     }
@@ -431,5 +440,6 @@ void ct_annotations_done(struct ct_annotations *a)
         free(a->variables[i].name);
     }
     free(a->variables);
+    free(a->paths);
     *a = (struct ct_annotations){0};
 }

@@ -36,8 +36,10 @@ struct ct_annotations {
     char *vault_auth_path;
     char *vault_namespace;
     char *vault_audience;
-    char *vault_ca_configmap; // its key "ca.crt"
-    char *vault_token_secret; // auth method token: a Secret, its key "token"
+    char *vault_ca_configmap;     // its key "ca.crt"
+    char *vault_token_secret;     // auth method token: a Secret, its key "token"
+    char *vault_secret_id_secret; // auth method approle: a Secret, its key "secret-id"
+    bool vault_secret_id_wrapped; // that key holds a wrapping token
     bool vault_skip_verify;
     bool plain_environment;
     int min_score;     // highest of min-protection-score and CLOUDTASER_MIN_PROTECTION_SCORE; 0
@@ -46,6 +48,7 @@ struct ct_annotations {
     size_t n_containers;
     struct ct_annotation_variable *variables;
     size_t n_variables;
+    char *paths; // of secrets taken whole, as "PATH,PATH", each once; NULL for none
 };
 
 // Is the pod opted in? 1 yes, 0 no; -CT_EINVAL for a value other than "true" and "false".
@@ -55,6 +58,8 @@ CT_CHECKED int ct_annotations_opted_in(const json_t *annotations, struct ct_err 
 // Parses and checks all of them. Unknown keys under the prefix are refused, but for `status`: a
 // misspelt min-protection-score must not pass in silence. An entry of env-map is "key=NAME", which
 // needs exactly one path in secret-paths, or "path#key=NAME", whose path secret-paths must list.
+// "*" takes every path of secret-paths whole, "path#*" that one: each of its keys becomes a variable
+// of the key's name, which only the wrapper can see.
 // The sentence names key, value and what is allowed; all problems are told in one message.
 // CT_EINVAL, CT_ETOOBIG, CT_ENOMEM. Free with ct_annotations_done() in every case.
 CT_CHECKED int ct_annotations_parse(const json_t *annotations, struct ct_annotations *ret,

@@ -124,6 +124,19 @@ static bool lists_path(const struct paths *paths, const char *path, size_t len)
     return false;
 }
 
+static int check_listed(struct ct_slice entry, struct ct_slice path, const struct paths *paths,
+                        struct ct_err *err)
+{
+    struct ct_shown shown;
+    if (lists_path(paths, path.s, path.len)) {
+        return 0;
+    }
+    return ct_err_set(err, CT_EINVAL,
+                      CT_ANNOTATION_KEY("env-map") ": the path of \"%s\" must stand "
+                                                   "in " CT_ANNOTATION_KEY("secret-paths") " too",
+                      ct_text_show(&shown, entry.s, entry.len));
+}
+
 // "key" becomes "PATH#key" with the only path there is; "path#key" stays, when its path is listed.
 static int complete_ref(struct ct_slice left, const struct paths *paths, struct ct_buf *room,
                         struct ct_slice *ret, struct ct_err *err)
@@ -131,15 +144,8 @@ static int complete_ref(struct ct_slice left, const struct paths *paths, struct 
     struct ct_shown shown;
     const char *hash = memchr(left.s, '#', left.len);
     if (hash != NULL) {
-        if (!lists_path(paths, left.s, (size_t)(hash - left.s))) {
-            return ct_err_set(
-                err, CT_EINVAL,
-                CT_ANNOTATION_KEY("env-map") ": the path of \"%s\" must stand "
-                                             "in " CT_ANNOTATION_KEY("secret-paths") " too",
-                ct_text_show(&shown, left.s, left.len));
-        }
         *ret = left;
-        return 0;
+        return check_listed(left, (struct ct_slice){left.s, (size_t)(hash - left.s)}, paths, err);
     }
     if (paths->n != 1) {
         return ct_err_set(err, CT_EINVAL,
@@ -159,15 +165,82 @@ static int complete_ref(struct ct_slice left, const struct paths *paths, struct 
     return 0;
 }
 
+// Is the path among those taken whole?
+static bool takes_whole(const struct ct_annotations *a, struct ct_slice path)
+{
+    const char *rest = a->paths;
+    struct ct_slice entry;
+    while (ct_text_next(&rest, &entry.s, &entry.len)) {
+        if (entry.len == path.len && memcmp(entry.s, path.s, path.len) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int add_whole(struct ct_slice path, struct ct_annotations *a, struct ct_err *err)
+{
+    if (takes_whole(a, path)) {
+        return 0;
+    }
+    size_t used = a->paths != NULL ? strlen(a->paths) : 0;
+    if (used + 1 + path.len >= CT_CONFIG_PATHS_SIZE) {
+        return ct_err_set(err, CT_ETOOBIG,
+                          CT_ANNOTATION_KEY("env-map") ": the paths that are taken whole are "
+                                                       "together longer than %d bytes",
+                          CT_CONFIG_PATHS_SIZE - 1);
+    }
+    char *more = realloc(a->paths, used + 1 + path.len + 1);
+    if (more == NULL) {
+        return ct_annotation_no_memory(err);
+    }
+    a->paths = more;
+    if (used > 0) {
+        more[used++] = ',';
+    }
+    memcpy(more + used, path.s, path.len);
+    more[used + path.len] = '\0';
+    return 0;
+}
+
+// "*" or "path#*".
+static bool is_whole(struct ct_slice entry)
+{
+    bool star = entry.len > 0 && entry.s[entry.len - 1] == '*';
+    return star && (entry.len == 1 || entry.s[entry.len - 2] == '#');
+}
+
+static int read_whole(struct ct_slice entry, const struct paths *paths, struct ct_annotations *a,
+                      struct ct_err *err)
+{
+    if (entry.len > 1) {
+        struct ct_slice path = {entry.s, entry.len - 2};
+        int rc = check_listed(entry, path, paths, err);
+        return rc < 0 ? rc : add_whole(path, a, err);
+    }
+    for (size_t i = 0; i < paths->n; i++) {
+        int rc = add_whole(paths->item[i], a, err);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    return 0;
+}
+
 static int read_map_entry(struct ct_slice entry, const struct paths *paths, struct ct_buf *room,
                           struct ct_annotations *a, struct ct_err *err)
 {
+    if (is_whole(entry)) {
+        return read_whole(entry, paths, a, err);
+    }
     const char *equals = memrchr(entry.s, '=', entry.len);
     if (equals == NULL || equals == entry.s) {
         struct ct_shown shown;
-        return ct_err_set(err, CT_EINVAL,
-                          CT_ANNOTATION_KEY("env-map") ": \"%s\" must be key=NAME or path#key=NAME",
-                          ct_text_show(&shown, entry.s, entry.len));
+        return ct_err_set(
+            err, CT_EINVAL,
+            CT_ANNOTATION_KEY("env-map") ": \"%s\" must be key=NAME or path#key=NAME, or * or "
+                                         "path#* for all keys",
+            ct_text_show(&shown, entry.s, entry.len));
     }
     struct ct_slice left = {entry.s, (size_t)(equals - entry.s)};
     struct ct_slice name = {equals + 1, entry.len - left.len - 1};
@@ -192,7 +265,8 @@ int ct_annotation_read_map(const char *secret_paths, const char *env_map, struct
     if (env_map == NULL) {
         return ct_err_set(
             err, CT_EINVAL,
-            CT_ANNOTATION_KEY("secret-paths") " needs " CT_ANNOTATION_KEY("env-map") " beside it");
+            CT_ANNOTATION_KEY("secret-paths") " needs " CT_ANNOTATION_KEY(
+                "env-map") " beside it: key=NAME for each variable, or * for all keys");
     }
     int rc = split_paths(secret_paths, &paths, err);
     if (rc < 0) {

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "json.h"
+#include "ref.h"
 #include "text.h"
 
 #define SEPARATOR "; "
@@ -19,6 +20,8 @@
 static const char *const auth_names[] = {
     [CT_AUTH_KUBERNETES] = "kubernetes",
     [CT_AUTH_TOKEN] = "token",
+    [CT_AUTH_JWT] = "jwt",
+    [CT_AUTH_APPROLE] = "approle",
 };
 
 const char *ct_auth_name(enum ct_auth auth)
@@ -187,6 +190,20 @@ static int check_file_field(const char *key, const char *value, struct ct_err *e
                       key, ct_text_show(&shown, value, len));
 }
 
+static int check_paths_field(const char *key, const char *value, struct ct_err *err)
+{
+    const char *entry;
+    size_t len;
+    struct ct_shown shown;
+    while (ct_text_next(&value, &entry, &len)) {
+        if (len > CT_REF_PATH_MAX || !ct_text_is_path(entry, len)) {
+            return ct_err_set(err, CT_EINVAL, "%s: \"%s\" is no path of a secret", key,
+                              ct_text_show(&shown, entry, len));
+        }
+    }
+    return 0;
+}
+
 #define STRING(name, member, check)                                                                \
     {                                                                                              \
         name, FIELD_STRING, offsetof(struct ct_config, member), FIELD_SIZE(member), 0, 0, check    \
@@ -210,6 +227,8 @@ static const struct field fields[] = {
     STRING("ca-file", ca_file, check_file_field),
     OTHER("skip-verify", FIELD_BOOL, skip_verify),
     STRING("token-file", token_file, check_file_field),
+    OTHER("secret-id-wrapped", FIELD_BOOL, secret_id_wrapped),
+    STRING("paths", paths, check_paths_field),
     OTHER("plain-environment", FIELD_BOOL, plain_environment),
     NUMBER("min-score", FIELD_INT, min_score, 0, LONG_MAX),
     OTHER("require", FIELD_REQUIRE, require),
@@ -295,7 +314,7 @@ static int read_auth(const struct field *f, const json_t *value, void *to, struc
     const char *s = json_string_value(value);
     int auth = s != NULL && strlen(s) == json_string_length(value) ? ct_auth_from_name(s) : -1;
     if (auth < 0) {
-        return ct_err_set(err, CT_EINVAL, "%s must be \"kubernetes\" or \"token\"", f->key);
+        return ct_err_set(err, CT_EINVAL, "%s must be one of " CT_AUTH_NAMES, f->key);
     }
     *(enum ct_auth *)to = (enum ct_auth)auth;
     return 0;
@@ -351,7 +370,7 @@ static void check_needed(const struct ct_config *c, struct ct_err *all)
     } needs[] = {
         {"address", c->vault_address, true},
         {"token-file", c->token_file, true},
-        {"role", c->role, c->auth == CT_AUTH_KUBERNETES},
+        {"role", c->role, c->auth != CT_AUTH_TOKEN},
     };
     for (size_t i = 0; i < CT_ARRAY_LEN(needs); i++) {
         if (needs[i].needed && needs[i].value[0] == '\0') {
@@ -463,6 +482,9 @@ void ct_config_write(const struct ct_config *c, struct ct_buf *out)
     if (c->auth == CT_AUTH_TOKEN) {
         // No login, no mount: whatever stands there is left out.
         memcpy(defaults.auth_path, c->auth_path, sizeof(defaults.auth_path));
+    } else {
+        const char *mount = ct_auth_name(c->auth);
+        memcpy(defaults.auth_path, mount, strlen(mount) + 1);
     }
     ct_buf_addf(out, "{\"version\":%d", CT_CONFIG_VERSION);
     for (size_t i = 0; i < CT_ARRAY_LEN(fields); i++) {

@@ -16,23 +16,30 @@
 #define CT_CONFIG_VARIABLE "CLOUDTASER_CONFIG"
 #define CT_CONFIG_VERSION 1
 #define CT_CONFIG_MAX 16384
+#define CT_CONFIG_PATHS_SIZE 2048
 
-enum ct_auth { CT_AUTH_KUBERNETES, CT_AUTH_TOKEN };
+enum ct_auth { CT_AUTH_KUBERNETES, CT_AUTH_TOKEN, CT_AUTH_JWT, CT_AUTH_APPROLE };
+#define CT_AUTH_NAMES "kubernetes, jwt, approle, token"
 
-// "kubernetes", "token". From a name: -1 when there is no such method.
+// "kubernetes", "token", "jwt", "approle". From a name: -1 when there is no such method.
 const char *ct_auth_name(enum ct_auth auth);
 int ct_auth_from_name(const char *name);
 
 struct ct_config {
     char vault_address[512]; // "address": http(s)://host[:port], no path, no credentials
-    enum ct_auth auth;       // "auth": "kubernetes" | "token"
+    enum ct_auth auth;       // "auth": CT_AUTH_NAMES
     char auth_path[128];     // "auth-path": mount of the login, default the method's name; read, it
                              // is never empty
-    char role[128];          // "role": needed for kubernetes
+    char role[128];          // "role": needed but for token; of approle the role id
     char vault_namespace[256]; // "namespace": X-Vault-Namespace, "" for none
     char ca_file[256];         // "ca-file": PEM; "" for the system's
     bool skip_verify;          // "skip-verify"
-    char token_file[256]; // "token-file": service-account token (kubernetes) or Vault token (token)
+    // "token-file": service-account token (kubernetes, jwt), secret id (approle), Vault token (token)
+    char token_file[256];
+    bool
+        secret_id_wrapped; // "secret-id-wrapped": the file holds a wrapping token for the secret id
+    // "paths": secrets of which every key becomes a variable, as "PATH,PATH"; "" for none
+    char paths[CT_CONFIG_PATHS_SIZE];
     bool plain_environment;      // "plain-environment": deliver in the clear where injection cannot
     int min_score;               // "min-score": 0..75
     uint32_t require;            // "require": array of check names; bit (1 << enum ct_check)
@@ -46,7 +53,7 @@ struct ct_config {
 void ct_config_init(struct ct_config *c);
 
 // Reads the document, checked so that no field can break a header line or a URL. Needed: "version",
-// "address", "token-file", and "role" for kubernetes. Every problem found is told at once in one
+// "address", "token-file", and "role" but for token. Every problem found is told at once in one
 // message. CT_EINVAL, CT_ETOOBIG, CT_ENOMEM. Thread-safe, as all of this header.
 CT_CHECKED int ct_config_parse(const char *text, struct ct_config *ret, struct ct_err *err);
 

@@ -66,6 +66,8 @@ void ct_shape_write_identity(const struct ct_annotations *a, struct ct_buf *out)
                         "\",\"projected\":{\"defaultMode\":292,\"sources\":[");
     if (a->has_auth && a->auth == CT_AUTH_TOKEN) {
         add_source(out, "secret", a->vault_token_secret, "token", "vault-token");
+    } else if (a->has_auth && a->auth == CT_AUTH_APPROLE) {
+        add_source(out, "secret", a->vault_secret_id_secret, "secret-id", "vault-token");
     } else {
         ct_buf_add_str(out, "{\"serviceAccountToken\":{\"path\":\"vault-token\","
                             "\"expirationSeconds\":600");

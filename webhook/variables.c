@@ -237,7 +237,7 @@ static bool takes_from_elsewhere(const struct ct_container *container)
 
 static void warn_without_reference(struct ct_case *c)
 {
-    bool found = c->annotations.n_variables > 0;
+    bool found = c->annotations.n_variables > 0 || c->annotations.paths != NULL;
     for (size_t i = 0; i < c->n_containers && !found; i++) {
         found = c->containers[i].reference || takes_from_elsewhere(&c->containers[i]);
     }

@@ -169,6 +169,9 @@ static int copy_texts(struct ct_case *c, const char *address, struct ct_err *err
     const struct ct_annotations *a = &c->annotations;
     const struct ct_webhook_settings *s = c->settings;
     struct ct_config *config = &c->config;
+    // The operator's defaults are of the default method; a role id is nobody's default.
+    const char *path = config->auth == CT_AUTH_KUBERNETES ? s->vault_auth_path : NULL;
+    const char *role = config->auth == CT_AUTH_APPROLE ? NULL : s->vault_role;
     const struct {
         const char *key;
         const char *value;
@@ -178,11 +181,12 @@ static int copy_texts(struct ct_case *c, const char *address, struct ct_err *err
     } texts[] = {
 #define FIELD(field) config->field, sizeof(config->field)
         {"vault-address", address, NULL, FIELD(vault_address)},
-        {"vault-auth-path", a->vault_auth_path, s->vault_auth_path, FIELD(auth_path)},
-        {"vault-role", a->vault_role, s->vault_role, FIELD(role)},
+        {"vault-auth-path", a->vault_auth_path, path, FIELD(auth_path)},
+        {"vault-role", a->vault_role, role, FIELD(role)},
         {"vault-namespace", a->vault_namespace, s->vault_namespace, FIELD(vault_namespace)},
         {"ca", a->vault_ca_configmap != NULL ? CT_SHAPE_CA_FILE : NULL, NULL, FIELD(ca_file)},
         {"token", CT_SHAPE_TOKEN_FILE, NULL, FIELD(token_file)},
+        {"env-map", a->paths, NULL, FIELD(paths)},
 #undef FIELD
     };
     for (size_t i = 0; i < CT_ARRAY_LEN(texts); i++) {
@@ -195,24 +199,31 @@ static int copy_texts(struct ct_case *c, const char *address, struct ct_err *err
     return 0;
 }
 
+// That the Secret of a token or secret id is named was checked with the annotations.
 static int check_auth(struct ct_case *c, struct ct_err *err)
 {
-    const struct ct_annotations *a = &c->annotations;
-    if (c->config.auth == CT_AUTH_TOKEN) {
-        return a->vault_token_secret != NULL
-                   ? 0
-                   : ct_case_deny(
-                         c, CT_REASON_ANNOTATION, err,
-                         "cloudtaser.io/vault-auth-method is \"token\": name the Secret that "
-                         "holds the token (key \"token\") in "
-                         "cloudtaser.io/vault-token-secret");
+    size_t wrapped = 0;
+    for (size_t i = 0; i < c->n_containers; i++) {
+        wrapped += c->containers[i].wrap ? 1 : 0;
     }
-    return c->config.role[0] != '\0'
-               ? 0
-               : ct_case_deny(
-                     c, CT_REASON_ANNOTATION, err,
-                     "the pod names no Vault role and the operator has set no default: give "
-                     "cloudtaser.io/vault-role");
+    if (c->config.secret_id_wrapped && wrapped > 1) {
+        return ct_case_deny(c, CT_REASON_ANNOTATION, err,
+                            "cloudtaser.io/vault-secret-id-wrapped: a wrapping token can be used "
+                            "once, and %zu containers of the pod would log in with it: name one in "
+                            "cloudtaser.io/containers",
+                            wrapped);
+    }
+    if (c->config.auth == CT_AUTH_TOKEN || c->config.role[0] != '\0') {
+        return 0;
+    }
+    if (c->config.auth == CT_AUTH_APPROLE) {
+        return ct_case_deny(c, CT_REASON_ANNOTATION, err,
+                            "cloudtaser.io/vault-auth-method is \"approle\": give the role id in "
+                            "cloudtaser.io/vault-role");
+    }
+    return ct_case_deny(c, CT_REASON_ANNOTATION, err,
+                        "the pod names no Vault role and the operator has set no default: give "
+                        "cloudtaser.io/vault-role");
 }
 
 // What is permitted and yet weakens the pod shall be seen by whoever creates it.
@@ -252,6 +263,7 @@ int ct_vault_configure(struct ct_case *c, struct ct_err *err)
     ct_config_init(&c->config);
     c->config.auth = a->has_auth ? a->auth : CT_AUTH_KUBERNETES;
     c->config.skip_verify = a->vault_skip_verify;
+    c->config.secret_id_wrapped = a->vault_secret_id_wrapped;
     c->config.plain_environment = a->plain_environment;
     c->config.timeout_ms = c->settings->vault_timeout;
     c->config.retry_budget_ms = c->settings->vault_retry_budget;

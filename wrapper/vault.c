@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "vault.h"
+#include "vault_internal.h"
 
+#include <arpa/inet.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,41 +9,20 @@
 #include <sys/random.h>
 #include <time.h>
 
-#include "file.h"
-#include "http.h"
 #include "vault_answer.h"
 
 // Of one answer. Together with what parsing it takes, about five times this, it must fit into the
 // arena beside TLS and its certificates.
 #define ANSWER_MAX ((size_t)256 << 10)
-#define URL_MAX 4096
+// Beside a running app: of a login or a renewal.
+#define SMALL_ANSWER_MAX ((size_t)16 << 10)
+#define ADDRESSES_MAX 512
 #define FIRST_DELAY_MS 100U
 #define LAST_DELAY_MS 5000U
 #define WAIT_SLICE_MS 100U
 #define LEAST_TIMEOUT_MS 1000U
 
-struct ct_vault {
-    const struct ct_config *config;
-    struct ct_vault_hooks hooks;
-    struct ct_http *http; // NULL while disconnected
-    char *token;          // in the arena, as all of malloc in the wrapper
-    char *jwt;            // kept while connected, to be recognised in what Vault answers; NULL
-    enum ct_exit_code exit_code;
-    uint64_t deadline_ms; // of the budget, CLOCK_MONOTONIC; 0: not started
-};
-
-// One thing asked of Vault. `refused_exit` is what a refusal ends the wrapper with: it tells a login
-// from a read.
-struct request {
-    const char *url;
-    const char *what; // "login by auth/kubernetes", "secret secret/data/db": begins each sentence
-    const char *body; // NULL: GET
-    size_t body_len;
-    bool login; // sent without a token
-    enum ct_exit_code refused_exit;
-};
-
-static uint64_t now_ms(void)
+uint64_t ct_vault_now_ms(void)
 {
     struct timespec t;
     (void)clock_gettime(CLOCK_MONOTONIC, &t);
@@ -65,13 +45,25 @@ int ct_vault_new(const struct ct_config *config, const struct ct_vault_hooks *ho
     return 0;
 }
 
-static void wipe_string(char **s)
+void ct_vault_wipe(char **s)
 {
     if (*s != NULL) {
         explicit_bzero(*s, strlen(*s));
         free(*s);
         *s = NULL;
     }
+}
+
+void ct_vault_go_on(struct ct_vault *v, const struct ct_vault_hooks *hooks)
+{
+    ct_vault_disconnect(v);
+    v->hooks = *hooks;
+    v->beside = true;
+}
+
+const struct ct_vault_lease *ct_vault_lease(const struct ct_vault *v)
+{
+    return &v->lease;
 }
 
 const char *ct_vault_token(const struct ct_vault *v)
@@ -88,7 +80,7 @@ void ct_vault_disconnect(struct ct_vault *v)
 {
     ct_http_free(v->http);
     v->http = NULL;
-    wipe_string(&v->jwt);
+    ct_vault_wipe(&v->credential);
 }
 
 void ct_vault_free(struct ct_vault *v)
@@ -97,8 +89,34 @@ void ct_vault_free(struct ct_vault *v)
         return;
     }
     ct_vault_disconnect(v);
-    wipe_string(&v->token);
+    ct_vault_wipe(&v->token);
+    ct_vault_wipe(&v->wrapping);
+    ct_vault_wipe(&v->secret_id);
     free(v);
+}
+
+// "HOST:PORT:ADDRESSES" of the address in the settings, where names must be looked up by the hook; ""
+// where there is nothing to look up.
+static int resolve(struct ct_vault *v, char *out, size_t size, struct ct_err *err)
+{
+    const char *host = strstr(v->config->vault_address, "://") + 3;
+    size_t len = strcspn(host, ":");
+    const char *port = host[len] == ':'                                     ? host + len + 1
+                       : strncmp(v->config->vault_address, "https", 5) == 0 ? "443"
+                                                                            : "80";
+    char name[256];
+    struct in_addr number;
+    out[0] = '\0';
+    (void)snprintf(name, sizeof(name), "%.*s", (int)len, host);
+    if (v->hooks.resolve == NULL || host[0] == '[' || inet_pton(AF_INET, name, &number) == 1) {
+        return 0;
+    }
+    char addresses[ADDRESSES_MAX];
+    int rc = v->hooks.resolve(v->hooks.cls, name, addresses, sizeof(addresses), err);
+    if (rc == 0) {
+        (void)snprintf(out, size, "%s:%s:%s", name, port, addresses);
+    }
+    return rc;
 }
 
 static int connect_to(struct ct_vault *v, struct ct_err *err)
@@ -107,16 +125,24 @@ static int connect_to(struct ct_vault *v, struct ct_err *err)
         return 0;
     }
     const struct ct_config *c = v->config;
+    char resolved[ADDRESSES_MAX + 300];
+    int rc = resolve(v, resolved, sizeof(resolved), err);
+    if (rc < 0) {
+        v->exit_code = CT_EXIT_UNREACHABLE;
+        return rc;
+    }
     struct ct_http_options options = {
         .ca_file = c->ca_file,
         .skip_verify = c->skip_verify,
         .connect_timeout_ms = c->connect_timeout_ms,
         .timeout_ms = c->timeout_ms,
-        .max_answer = ANSWER_MAX,
+        .max_answer = v->beside ? SMALL_ANSWER_MAX : ANSWER_MAX,
+        .wake = v->hooks.wake,
+        .resolved = resolved,
         .stop = v->hooks.stop,
         .stop_cls = v->hooks.cls,
     };
-    int rc = ct_http_new(&options, &v->http, err);
+    rc = ct_http_new(&options, &v->http, err);
     if (rc < 0) {
         // The one thing that can be wrong before anything is sent is the CA file that settings name.
         v->exit_code = rc == -CT_ENOMEM ? CT_EXIT_OTHER : CT_EXIT_CONFIGURATION;
@@ -148,7 +174,7 @@ static const char *passing_cause(long status, const struct ct_http_answer *a)
     return status >= 500 && status <= 599 ? "a server's error" : NULL;
 }
 
-static int refuse_redirect(struct ct_vault *v, const struct request *rq,
+static int refuse_redirect(struct ct_vault *v, const struct ct_vault_request *rq,
                            const struct ct_http_answer *a, const struct ct_vault_hidden *hidden,
                            struct ct_err *err)
 {
@@ -162,10 +188,10 @@ static int refuse_redirect(struct ct_vault *v, const struct request *rq,
 }
 
 // Anything but 200. Sets the exit code; CT_EUNAVAIL is what is worth a retry.
-static int judge_status(struct ct_vault *v, const struct request *rq,
+static int judge_status(struct ct_vault *v, const struct ct_vault_request *rq,
                         const struct ct_http_answer *a, struct ct_err *err)
 {
-    const struct ct_vault_hidden hidden = {.token = v->token, .jwt = v->jwt};
+    const struct ct_vault_hidden hidden = {.token = v->token, .credential = v->credential};
     const char *cause = passing_cause(a->status, a);
     if (cause != NULL) {
         v->exit_code = CT_EXIT_UNREACHABLE;
@@ -186,8 +212,8 @@ static int judge_status(struct ct_vault *v, const struct request *rq,
 
 // ---- one try
 
-static int send_once(struct ct_vault *v, const struct request *rq, struct ct_http_answer *ret,
-                     struct ct_err *err)
+static int send_once(struct ct_vault *v, const struct ct_vault_request *rq,
+                     struct ct_http_answer *ret, struct ct_err *err)
 {
     int rc = connect_to(v, err);
     if (rc < 0) {
@@ -202,9 +228,9 @@ static int send_once(struct ct_vault *v, const struct request *rq, struct ct_htt
         ct_buf_add_str(&space, v->config->vault_namespace);
         headers[n++] = space.data;
     }
-    if (v->token != NULL && !rq->login) {
+    if (rq->token != NULL) {
         ct_buf_add_str(&token, "X-Vault-Token: ");
-        ct_buf_add_str(&token, v->token);
+        ct_buf_add_str(&token, rq->token);
         headers[n++] = token.data;
     }
     if (space.failed || token.failed) {
@@ -214,10 +240,10 @@ static int send_once(struct ct_vault *v, const struct request *rq, struct ct_htt
     return ct_http_request(v->http, rq->url, headers, rq->body, rq->body_len, ret, err);
 }
 
-static int explain_transport(struct ct_vault *v, const struct request *rq, int rc,
+static int explain_transport(struct ct_vault *v, const struct ct_vault_request *rq, int rc,
                              struct ct_err *err)
 {
-    const struct ct_vault_hidden hidden = {.token = v->token, .jwt = v->jwt};
+    const struct ct_vault_hidden hidden = {.token = v->token, .credential = v->credential};
     v->exit_code = rc == -CT_ETOOBIG  ? rq->refused_exit
                    : rc == -CT_ENOMEM ? CT_EXIT_OTHER
                                       : CT_EXIT_UNREACHABLE;
@@ -229,12 +255,17 @@ static int explain_transport(struct ct_vault *v, const struct request *rq, int r
 }
 
 // 0 for a complete answer of status 200, or 404 where `missing_too`.
-static int try_once(struct ct_vault *v, const struct request *rq, struct ct_http_answer *ret,
-                    struct ct_err *err)
+static int try_once(struct ct_vault *v, const struct ct_vault_request *rq,
+                    struct ct_http_answer *ret, struct ct_err *err)
 {
     int rc = send_once(v, rq, ret, err);
     if (rc < 0) {
         return explain_transport(v, rq, rc, err);
+    }
+    if (v->beside && !ct_vault_answer_modest(ret->body.data, ret->body.len)) {
+        v->exit_code = rq->refused_exit;
+        return ct_err_set(err, CT_ETOOBIG, "%s: Vault's answer holds more than %d values", rq->what,
+                          CT_VAULT_MODEST_VALUES);
     }
     bool missing = ret->status == 404 && rq->refused_exit == CT_EXIT_SECRET;
     if (ret->status == 200 || missing) {
@@ -253,7 +284,7 @@ static unsigned backoff_ms(unsigned attempt)
     step = step < LAST_DELAY_MS ? step : LAST_DELAY_MS;
     unsigned chance = 0;
     if (getrandom(&chance, sizeof(chance), GRND_NONBLOCK) != (ssize_t)sizeof(chance)) {
-        chance = (unsigned)now_ms();
+        chance = (unsigned)ct_vault_now_ms();
     }
     return step / 2 + chance % (step / 2 + 1);
 }
@@ -265,8 +296,12 @@ static bool stopped(const struct ct_vault *v)
 
 static void wait_for(const struct ct_vault *v, unsigned delay_ms)
 {
-    uint64_t end = now_ms() + delay_ms;
-    for (uint64_t now = now_ms(); now < end && !stopped(v); now = now_ms()) {
+    if (v->hooks.wait != NULL) {
+        v->hooks.wait(v->hooks.cls, delay_ms);
+        return;
+    }
+    uint64_t end = ct_vault_now_ms() + delay_ms;
+    for (uint64_t now = ct_vault_now_ms(); now < end && !stopped(v); now = ct_vault_now_ms()) {
         uint64_t slice = end - now < WAIT_SLICE_MS ? end - now : WAIT_SLICE_MS;
         const struct timespec t = {.tv_nsec = (long)slice * 1000000L};
         (void)nanosleep(&t, NULL);
@@ -277,7 +312,7 @@ static void wait_for(const struct ct_vault *v, unsigned delay_ms)
 // that gives a healthy Vault the time to answer, and the first try of all, which always has its own.
 static void bound_request(struct ct_vault *v)
 {
-    uint64_t now = now_ms();
+    uint64_t now = ct_vault_now_ms();
     uint64_t left = v->deadline_ms > now ? v->deadline_ms - now : 0;
     uint64_t limit = v->config->timeout_ms;
     if (v->config->retry_budget_ms != 0 && left < limit) {
@@ -287,18 +322,20 @@ static void bound_request(struct ct_vault *v)
     ct_http_set_timeout(v->http, (unsigned)limit);
 }
 
-static int exchange(struct ct_vault *v, const struct request *rq, struct ct_http_answer *ret,
-                    struct ct_err *err)
+int ct_vault_exchange(struct ct_vault *v, const struct ct_vault_request *rq,
+                      struct ct_http_answer *ret, struct ct_err *err)
 {
     struct ct_err local = {0};
     struct ct_err *why = err != NULL ? err : &local;
     for (unsigned attempt = 0;; attempt++) {
         int rc = connect_to(v, why);
-        if (rc < 0) {
+        if (rc == 0) {
+            bound_request(v);
+            rc = try_once(v, rq, ret, why);
+        } else if (rc != -CT_EUNAVAIL) {
             return rc;
         }
-        bound_request(v);
-        rc = try_once(v, rq, ret, why);
+        v->tries = attempt + 1;
         if (rc == 0) {
             return 0;
         }
@@ -307,7 +344,7 @@ static int exchange(struct ct_vault *v, const struct request *rq, struct ct_http
             return rc;
         }
         unsigned delay = backoff_ms(attempt);
-        if (now_ms() + delay >= v->deadline_ms) {
+        if (ct_vault_now_ms() + delay >= v->deadline_ms) {
             return attempt == 0 ? rc
                                 : ct_err_wrap(why, "given up after %u tries in %u ms", attempt + 1,
                                               v->config->retry_budget_ms);
@@ -322,44 +359,10 @@ static int exchange(struct ct_vault *v, const struct request *rq, struct ct_http
     }
 }
 
-// ---- login
+// ---- URLs
 
-// The file's content without surrounding white space.
-static int read_token_file(struct ct_vault *v, char **ret, struct ct_err *err)
-{
-    const char *path = v->config->token_file;
-    CT_AUTO_SECRET_BUF file = {.max = CT_VAULT_TOKEN_MAX + 64, .secret = true};
-    v->exit_code = CT_EXIT_CONFIGURATION;
-    int rc = ct_file_read(path, &file, err);
-    if (rc < 0) {
-        return ct_err_wrap(err, "the token file cannot be used");
-    }
-    static const char space[] = " \t\r\n";
-    const char *begin = file.data != NULL ? file.data : "";
-    begin += strspn(begin, space);
-    size_t len = strlen(begin);
-    while (len > 0 && strchr(space, begin[len - 1]) != NULL) {
-        len--;
-    }
-    char *token = strndup(begin, len);
-    if (token == NULL) {
-        v->exit_code = CT_EXIT_OTHER;
-        return ct_err_set(err, CT_ENOMEM, "out of memory for the token file");
-    }
-    if (!ct_vault_token_ok(token)) {
-        wipe_string(&token);
-        return ct_err_set(
-            err, CT_EINVAL,
-            "the token file %s holds no token: one line of 1 to %d printable characters "
-            "is allowed",
-            path, CT_VAULT_TOKEN_MAX);
-    }
-    *ret = token;
-    return 0;
-}
-
-static int make_url(struct ct_vault *v, const char *path, const char *query, char *out, size_t size,
-                    struct ct_err *err)
+int ct_vault_make_url(struct ct_vault *v, const char *path, const char *query, char *out,
+                      size_t size, struct ct_err *err)
 {
     static const char hex[] = "0123456789ABCDEF";
     static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
@@ -382,84 +385,27 @@ static int make_url(struct ct_vault *v, const char *path, const char *query, cha
     return 0;
 }
 
-static int post_login(struct ct_vault *v, struct ct_err *err)
-{
-    const struct ct_config *c = v->config;
-    char path[sizeof(c->auth_path) + 16];
-    char what[sizeof(path) + sizeof(c->role) + 32];
-    char url[URL_MAX];
-    (void)snprintf(path, sizeof(path), "auth/%s/login", c->auth_path);
-    (void)snprintf(what, sizeof(what), "login at auth/%s as role %s", c->auth_path, c->role);
-    int rc = make_url(v, path, "", url, sizeof(url), err);
-    if (rc < 0) {
-        return rc;
-    }
-    CT_AUTO_SECRET_BUF body = {.max = (size_t)4 * CT_VAULT_TOKEN_MAX, .secret = true};
-    ct_buf_add_str(&body, "{\"role\":");
-    ct_buf_add_json(&body, c->role, strlen(c->role));
-    ct_buf_add_str(&body, ",\"jwt\":");
-    ct_buf_add_json(&body, v->jwt, strlen(v->jwt));
-    ct_buf_add_str(&body, "}");
-    if (body.failed) {
-        v->exit_code = CT_EXIT_OTHER;
-        return ct_err_set(err, CT_ENOMEM, "%s: out of memory", what);
-    }
-    const struct request rq = {.url = url,
-                               .what = what,
-                               .body = body.data,
-                               .body_len = body.len,
-                               .login = true,
-                               .refused_exit = CT_EXIT_LOGIN};
-    struct ct_http_answer answer = {0}; // the request may fail before it is touched
-    rc = exchange(v, &rq, &answer, err);
-    if (rc < 0) {
-        return rc;
-    }
-    rc = ct_vault_parse_login(answer.body.data, answer.body.len, &v->token, err);
-    ct_http_answer_done(&answer);
-    if (rc < 0) {
-        v->exit_code = rc == -CT_ENOMEM ? CT_EXIT_OTHER : CT_EXIT_LOGIN;
-        return ct_err_wrap(err, "%s", what);
-    }
-    return 0;
-}
-
-int ct_vault_login(struct ct_vault *v, struct ct_err *err)
-{
-    wipe_string(&v->token);
-    wipe_string(&v->jwt);
-    v->deadline_ms = now_ms() + v->config->retry_budget_ms;
-    bool with_jwt = v->config->auth == CT_AUTH_KUBERNETES;
-    int rc = read_token_file(v, with_jwt ? &v->jwt : &v->token, err);
-    if (rc == 0 && with_jwt) {
-        rc = post_login(v, err);
-    }
-    if (rc == 0) {
-        v->exit_code = CT_EXIT_OTHER;
-    }
-    return rc;
-}
-
 // ---- reading
 
 int ct_vault_read(struct ct_vault *v, const char *path, unsigned version, json_t **ret,
                   struct ct_err *err)
 {
     const struct ct_vault_asked asked = {.path = path, .version = version};
-    char url[URL_MAX];
+    char url[CT_VAULT_URL_MAX];
     char query[32] = "";
     char what[1024];
     if (version != 0) {
         (void)snprintf(query, sizeof(query), "?version=%u", version);
     }
     (void)snprintf(what, sizeof(what), "secret %s", path);
-    int rc = make_url(v, path, query, url, sizeof(url), err);
+    int rc = ct_vault_make_url(v, path, query, url, sizeof(url), err);
     if (rc < 0) {
         return rc;
     }
-    const struct request rq = {.url = url, .what = what, .refused_exit = CT_EXIT_SECRET};
+    const struct ct_vault_request rq = {
+        .url = url, .what = what, .token = v->token, .refused_exit = CT_EXIT_SECRET};
     struct ct_http_answer answer = {0}; // the request may fail before it is touched
-    rc = exchange(v, &rq, &answer, err);
+    rc = ct_vault_exchange(v, &rq, &answer, err);
     if (rc < 0) {
         return rc;
     }

@@ -42,7 +42,7 @@ static bool looks_like_credential(const char *text)
 bool ct_vault_may_quote(const char *text, const struct ct_vault_hidden *hidden)
 {
     return !looks_like_credential(text) && !shares_run(text, hidden->token) &&
-           !shares_run(text, hidden->jwt);
+           !shares_run(text, hidden->credential);
 }
 
 bool ct_vault_token_ok(const char *s)
@@ -99,7 +99,48 @@ bool ct_vault_says_sealed(const char *body, size_t len)
     return false;
 }
 
-int ct_vault_parse_login(const char *body, size_t len, char **ret, struct ct_err *err)
+static void take_lease(const json_t *object, const char *key, struct ct_vault_lease *ret)
+{
+    const json_t *seconds = json_object_get(object, key);
+    json_int_t n = json_integer_value(seconds);
+    *ret = (struct ct_vault_lease){
+        .known = json_is_integer(seconds) && n >= 0,
+        .renewable = json_is_true(json_object_get(object, "renewable")),
+    };
+    if (ret->known) {
+        ret->seconds = n < (json_int_t)CT_VAULT_LEASE_MAX ? (unsigned long)n : CT_VAULT_LEASE_MAX;
+    }
+}
+
+int ct_vault_parse_lookup(const char *body, size_t len, struct ct_vault_lease *ret,
+                          struct ct_err *err)
+{
+    static const char what[] = "looking the token up";
+    CT_AUTO_JSON doc = NULL;
+    int rc = ct_json_parse(body, len, what, &doc, err);
+    if (rc == -CT_ENOMEM) {
+        return rc;
+    }
+    if (rc == 0) {
+        take_lease(json_object_get(doc, "data"), "ttl", ret);
+    }
+    if (rc < 0 || !ret->known) {
+        return ct_err_set(err, CT_EPROTO, "%s: Vault's answer holds no data.ttl", what);
+    }
+    return 0;
+}
+
+bool ct_vault_answer_modest(const char *body, size_t len)
+{
+    size_t values = 0;
+    for (size_t i = 0; i < len; i++) {
+        values += strchr("[{,:", body[i]) != NULL && body[i] != '\0' ? 1 : 0;
+    }
+    return values <= CT_VAULT_MODEST_VALUES;
+}
+
+int ct_vault_parse_login(const char *body, size_t len, char **ret, struct ct_vault_lease *lease,
+                         struct ct_err *err)
 {
     CT_AUTO_JSON doc = NULL;
     int rc = ct_json_parse(body, len, "Vault's answer to the login", &doc, err);
@@ -123,8 +164,30 @@ int ct_vault_parse_login(const char *body, size_t len, char **ret, struct ct_err
             "Vault's answer to the login holds a token that is empty, too long or not "
             "printable");
     }
+    if (lease != NULL) {
+        take_lease(json_object_get(doc, "auth"), "lease_duration", lease);
+    }
     *ret = strdup(token);
     return *ret != NULL ? 0 : ct_err_set(err, CT_ENOMEM, "out of memory for the token");
+}
+
+int ct_vault_parse_text(const char *body, size_t len, const char *what, const char *key, char **ret,
+                        struct ct_err *err)
+{
+    CT_AUTO_JSON doc = NULL;
+    int rc = ct_json_parse(body, len, what, &doc, err);
+    if (rc == -CT_ENOMEM) {
+        return rc;
+    }
+    if (rc < 0) {
+        return ct_err_set(err, CT_EPROTO, "%s: Vault's answer is not JSON, or is cut short", what);
+    }
+    const char *text = ct_json_str(json_object_get(doc, "data"), key);
+    if (text == NULL) {
+        return ct_err_set(err, CT_EPROTO, "%s: Vault's answer holds no data.%s", what, key);
+    }
+    *ret = strdup(text);
+    return *ret != NULL ? 0 : ct_err_set(err, CT_ENOMEM, "%s: out of memory", what);
 }
 
 static int say_deleted(const struct ct_vault_asked *asked, const json_t *metadata,
@@ -151,8 +214,61 @@ static bool is_deleted(const json_t *metadata)
            (time != NULL && time[0] != '\0');
 }
 
+// Is `data` what KV version 2 wraps a secret in? Then it holds two members and no others: data, an
+// object or null, and metadata with the three members that every version has. What a version 1
+// secret of that very shape would lose by being taken for one of version 2 are two keys that are no
+// strings and could not have become variables.
+static bool is_version_2(const json_t *data)
+{
+    const json_t *keys = json_object_get(data, "data");
+    const json_t *metadata = json_object_get(data, "metadata");
+    return json_object_size(data) == 2 && (json_is_object(keys) || json_is_null(keys)) &&
+           json_is_integer(json_object_get(metadata, "version")) &&
+           json_is_string(json_object_get(metadata, "deletion_time")) &&
+           json_is_boolean(json_object_get(metadata, "destroyed"));
+}
+
+static int take_version_1(const json_t *doc, json_t *data, const struct ct_vault_asked *asked,
+                          json_t **ret, struct ct_err *err)
+{
+    const char *lease = ct_json_str(doc, "lease_id");
+    if (lease != NULL && lease[0] != '\0') {
+        return ct_err_set(err, CT_EPROTO,
+                          "secret %s is made for this reader and leased, not kept: only secrets of "
+                          "a KV engine can be read",
+                          asked->path);
+    }
+    if (asked->version != 0) {
+        return ct_err_set(
+            err, CT_EINVAL,
+            "secret %s: version %u was asked for, and KV version 1 keeps no versions: "
+            "remove #%u from the reference",
+            asked->path, asked->version, asked->version);
+    }
+    *ret = json_incref(data);
+    return 0;
+}
+
 // A version may carry a deletion time that lies in the future (delete_version_after): then its data
 // is still there, so the data decides and the metadata only explains.
+static int take_version_2(json_t *data, const struct ct_vault_asked *asked, json_t **ret,
+                          struct ct_err *err)
+{
+    json_t *keys = json_object_get(data, "data");
+    const json_t *metadata = json_object_get(data, "metadata");
+    if (json_is_null(keys)) {
+        return say_deleted(asked, metadata, err);
+    }
+    json_int_t version = json_integer_value(json_object_get(metadata, "version"));
+    if (asked->version != 0 && version != (json_int_t)asked->version) {
+        return ct_err_set(err, CT_EPROTO,
+                          "secret %s: version %u was asked for, Vault gave version %lld",
+                          asked->path, asked->version, (long long)version);
+    }
+    *ret = json_incref(keys);
+    return 0;
+}
+
 int ct_vault_parse_secret(const char *body, size_t len, const struct ct_vault_asked *asked,
                           json_t **ret, struct ct_err *err)
 {
@@ -165,25 +281,16 @@ int ct_vault_parse_secret(const char *body, size_t len, const struct ct_vault_as
         return ct_err_set(err, CT_EPROTO,
                           "Vault's answer for secret %s is not JSON, or is cut short", asked->path);
     }
-    json_t *data = ct_json_at(doc, "data", "data", NULL);
-    const json_t *metadata = ct_json_at(doc, "data", "metadata", NULL);
+    json_t *data = json_object_get(doc, "data");
     if (!json_is_object(data)) {
-        if (json_is_null(data) && json_is_object(metadata)) {
-            return say_deleted(asked, metadata, err);
-        }
-        return ct_err_set(err, CT_EPROTO,
-                          "secret %s: not a KV version 2 answer: the path must be MOUNT/data/NAME",
-                          asked->path);
+        return ct_err_set(
+            err, CT_EPROTO,
+            "secret %s: not the answer of a KV engine: the path must be MOUNT/data/NAME "
+            "for KV version 2, MOUNT/NAME for version 1",
+            asked->path);
     }
-    const json_t *version = json_object_get(metadata, "version");
-    if (asked->version != 0 && json_is_integer(version) &&
-        json_integer_value(version) != (json_int_t)asked->version) {
-        return ct_err_set(err, CT_EPROTO,
-                          "secret %s: version %u was asked for, Vault gave version %lld",
-                          asked->path, asked->version, (long long)json_integer_value(version));
-    }
-    *ret = json_incref(data);
-    return 0;
+    return is_version_2(data) ? take_version_2(data, asked, ret, err)
+                              : take_version_1(doc, data, asked, ret, err);
 }
 
 int ct_vault_parse_missing(const char *body, size_t len, const struct ct_vault_asked *asked,

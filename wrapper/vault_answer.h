@@ -17,7 +17,7 @@
 // The strings that no sentence may hold, not even in part. Either may be NULL.
 struct ct_vault_hidden {
     const char *token;
-    const char *jwt;
+    const char *credential; // JWT, secret id or wrapping token
 };
 
 // May `text` be shown? False when it shares a run of 8 characters with a hidden string (or all of a
@@ -36,9 +36,32 @@ void ct_vault_quote_errors(const char *body, size_t len, const struct ct_vault_h
 // Does an answer of status 503 say that Vault is sealed?
 bool ct_vault_says_sealed(const char *body, size_t len);
 
-// A login's answer: auth.client_token. *ret is malloc'd (in the wrapper: the arena); wipe and free it.
-// CT_EPROTO, CT_ENOMEM.
-CT_CHECKED int ct_vault_parse_login(const char *body, size_t len, char **ret, struct ct_err *err);
+// How long a token lives, and whether that can be made longer.
+struct ct_vault_lease {
+    bool known;
+    bool renewable;
+    unsigned long seconds; // from when it was told; 0: for ever
+};
+#define CT_VAULT_LEASE_MAX 1000000000UL // about 30 years; what is longer is cut to it
+
+// A login's or a renewal's answer: auth.client_token, and its lease unless `lease` is NULL. *ret is
+// malloc'd (in the wrapper: the arena); wipe and free it. CT_EPROTO, CT_ENOMEM.
+CT_CHECKED int ct_vault_parse_login(const char *body, size_t len, char **ret,
+                                    struct ct_vault_lease *lease, struct ct_err *err);
+
+// What a token says of itself: data.ttl and data.renewable. CT_EPROTO, CT_ENOMEM.
+CT_CHECKED int ct_vault_parse_lookup(const char *body, size_t len, struct ct_vault_lease *ret,
+                                     struct ct_err *err);
+
+// Does parsing this answer take little memory, whatever it holds? For when a parser that runs out of
+// it could not be survived: at most CT_VAULT_MODEST_VALUES values.
+#define CT_VAULT_MODEST_VALUES 1024
+bool ct_vault_answer_modest(const char *body, size_t len);
+
+// The string data.KEY of an answer, malloc'd: wipe and free it. `what` begins the sentence. CT_EPROTO,
+// CT_ENOMEM.
+CT_CHECKED int ct_vault_parse_text(const char *body, size_t len, const char *what, const char *key,
+                                   char **ret, struct ct_err *err);
 
 // What is asked for, for the sentences and to check the answer's version against.
 struct ct_vault_asked {
@@ -46,8 +69,13 @@ struct ct_vault_asked {
     unsigned version; // 0: the newest
 };
 
-// A KV version 2 read's answer of status 200: the object data.data, a new reference. CT_ENOTFOUND
-// for a deleted or destroyed version, CT_EPROTO for what is no KV version 2 answer, CT_ENOMEM.
+// A KV read's answer of status 200: the object of the secret's keys, a new reference. The engine's
+// version is told from the answer, since only some tokens may read sys/internal/ui/mounts: version 2 is
+// an object `data` of exactly two members, `data` (an object or null) and `metadata` with an integer
+// `version`, a string `deletion_time` and a boolean `destroyed`; anything else is version 1, whose
+// `data` holds the keys themselves. CT_ENOTFOUND for a deleted or destroyed version, CT_EINVAL when
+// a version was asked of an engine that keeps none, CT_EPROTO for what is leased or no KV answer,
+// CT_ENOMEM.
 CT_CHECKED int ct_vault_parse_secret(const char *body, size_t len,
                                      const struct ct_vault_asked *asked, json_t **ret,
                                      struct ct_err *err);

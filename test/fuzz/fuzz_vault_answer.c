@@ -11,11 +11,11 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const struct ct_vault_hidden hidden = {.token = "hvs.hidden-token-0123",
-                                              .jwt = "eyJhidden.jwt-0123.signature"};
+                                              .credential = "eyJhidden.jwt-0123.signature"};
 
 static void expect_hidden(const char *text)
 {
-    if (strstr(text, hidden.token) != NULL || strstr(text, hidden.jwt) != NULL) {
+    if (strstr(text, hidden.token) != NULL || strstr(text, hidden.credential) != NULL) {
         abort();
     }
 }
@@ -24,7 +24,8 @@ static void as_login(const char *body, size_t len)
 {
     char *token = NULL;
     struct ct_err err = {0};
-    if (ct_vault_parse_login(body, len, &token, &err) == 0 && !ct_vault_token_ok(token)) {
+    struct ct_vault_lease lease;
+    if (ct_vault_parse_login(body, len, &token, &lease, &err) == 0 && !ct_vault_token_ok(token)) {
         abort();
     }
     expect_hidden(err.msg);

@@ -63,6 +63,7 @@ class RunTestCase(TestCase):
 
     def setUp(self):
         self.jwts = []
+        self.credentials = {}  # of Secrets of this test's own: name -> key "secret-id"
         if not has_memfd_secret():
             self.skipTest("this kernel has no memfd_secret")
 
@@ -93,7 +94,9 @@ class RunTestCase(TestCase):
             ("vault-ca", env.vault_ca), ("other-ca", env.other_ca),
             ("kube-root-ca.crt", env.cluster.authority))}
         return PodRunner(stored, images=make_images(env), configmaps=configmaps,
-                         secrets={"vault-token": {"token": env.vault_token}},
+                         secrets={"vault-token": {"token": env.vault_token},
+                                  **{name: {"secret-id": text}
+                                     for name, text in self.credentials.items()}},
                          token=token or self.tokens_for(stored), work=str(folder))
 
     @contextlib.contextmanager
@@ -122,6 +125,8 @@ class RunTestCase(TestCase):
         """Everything that must not be found, by name."""
         found = {f"secret {name}": value.encode() for name, value in self.env.values.items()}
         found["root's own Vault token"] = self.env.vault_token.encode()
+        for name, text in self.credentials.items():
+            found[f"credential {name}"] = text.encode()
         for number, jwt in enumerate(self.jwts if jwts is None else jwts):
             found[f"service-account token {number}"] = jwt.encode()
             found[f"signature of token {number}"] = jwt.rsplit(".", 1)[1].encode()

@@ -114,9 +114,10 @@ class Environment:
         stack.callback(self.sealed.close)
         # Values that cannot be anywhere by chance, so that any copy found is a leak.
         self.values = {name: f"ct-{name}-{secrets.token_hex(16)}"
-                       for name in ("username", "password", "old-password", "api-key")}
-        for vault in (self.vault, self.sealed):
-            self._fill_vault(vault)
+                       for name in ("username", "password", "old-password", "api-key",
+                                    "v1-password", "whole")}
+        self._fill_vault(self.sealed)
+        self.role_id = self._fill_vault(self.vault)
         self.vault_token = self.vault.token(["app"])
         self.sealed.seal()
         self.stopped_url = f"https://127.0.0.1:{process.free_port()}"
@@ -131,15 +132,25 @@ class Environment:
                                      "password": self.values["password"]})
         vault.put("secret/data/api", {"key": self.values["api-key"], "port": 5432,
                                       "nul": "a\0b"})
+        vault.put("kv1/whole", {"WHOLE_KEY": self.values["whole"], "whole.other": "2"})
         vault.put("secret/data/forbidden", {"key": "nobody may read this"})
-        vault.put("kv1/db", {"password": "of version 1"})
+        vault.put("kv1/db", {"password": self.values["v1-password"],
+                              "data": {"password": "of a key that is named data"}})
         vault.enable_kubernetes(self.cluster)
         read = ["read"]
         vault.policy("app", {"secret/data/db": read, "secret/data/api": read,
-                             "secret/data/gone": read, "kv1/db": read})
+                             "secret/data/gone": read, "kv1/db": read,
+                             "kv1/whole": read, "secret/db": read})
         vault.role("app", ["default"], [APPS, "restricted"], ["app"])
         vault.role("audience", ["default"], [APPS], ["app"], audience="vault.example.com")
+        vault.enable_jwt(self.cluster)
+        vault.jwt_role("app", f"system:serviceaccount:{APPS}:default", "vault.example.com", ["app"])
+        for name, more in (("brief", {}), ("bounded", {"token_max_ttl": "8s"})):
+            vault.jwt_role(name, f"system:serviceaccount:{APPS}:default", "vault.example.com",
+                           ["app"], **{"token_ttl": "5s", **more})
+        role_id = vault.enable_approle("app", ["app"])
         vault.role("elsewhere", ["default"], ["another-namespace"], ["app"])
+        return role_id
 
     def _add_nodes(self):
         self.nodes_file = self.work / "nodes.json"

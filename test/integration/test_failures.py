@@ -93,5 +93,8 @@ class Failures(RunTestCase):
     def test_a_value_with_a_nul(self):
         self.refuses_secret("vault:secret/data/api#nul", "key nul holds a NUL")
 
-    def test_not_kv_version_2(self):
-        self.refuses_secret("vault:kv1/db#password", "not a KV version 2 answer")
+    def test_a_version_of_a_store_that_keeps_none(self):
+        self.refuses_secret("vault:kv1/db#password#2", "KV version 1 keeps no versions")
+
+    def test_a_path_of_version_1_on_version_2(self):
+        self.refuses_secret("vault:secret/db#password", "MOUNT/data/NAME")

@@ -60,6 +60,17 @@ class Run(RunTestCase):
             self.assert_score(log)
             self.assert_wrapper_clean(run)
 
+    def test_kv_version_1(self):
+        values = self.env.values
+        with self.running(one_pod(
+                {"A": "vault:kv1/db#password", "B": "${vault:kv1/db#password}:"
+                 "${vault:secret/data/db#username}"}, ["/app", "--stay", "A", "B"])) as run:
+            log = run.containers["app"].wait_log("ready")
+            self.assert_values(log, A=values["v1-password"],
+                               B=f"{values['v1-password']}:{values['username']}")
+            self.assert_score(log)
+            self.assert_wrapper_clean(run)
+
     def test_env_map_and_env_name(self):
         values = self.env.values
         annotations = {"secret-paths": "secret/data/db,secret/data/api",
@@ -72,6 +83,33 @@ class Run(RunTestCase):
                                API_KEY=values["api-key"])
             self.assert_score(log)
             self.assert_wrapper_clean(run)
+
+    def test_whole_paths(self):
+        values = self.env.values
+        annotations = {"secret-paths": "kv1/whole,secret/data/db", "env-map": "*",
+                       "env.PGPASSWORD": "secret/data/db#password"}
+        with self.running(one_pod({"PLAIN": "yes"}, ["/app", "--stay", "WHOLE_KEY", "whole.other",
+                                   "username", "password", "PGPASSWORD", "PLAIN"],
+                                  annotations)) as run:
+            app = run.containers["app"]
+            log = app.wait_log("ready")
+            self.assert_values(log, WHOLE_KEY=values["whole"], username=values["username"],
+                               password=values["password"], PGPASSWORD=values["password"],
+                               PLAIN="yes", **{"whole.other": "2"})
+            self.assert_score(log)
+            seen = environ(app.app_pid())
+            self.assertEqual({seen[n] for n in ("WHOLE_KEY", "username", "whole.other")},
+                             {PLACEHOLDER})
+            self.assert_wrapper_clean(run)
+            with self.unprotected() as control:
+                self.assert_no_residue(app.app_pid(), control)
+
+    def test_a_whole_path_may_not_displace_a_variable(self):
+        code, log, message = self.run_to_end(one_pod(
+            {"password": "mine"}, ["/app", "password"],
+            {"secret-paths": "secret/data/db", "env-map": "*"}))
+        self.assertEqual(code, 102, log)
+        self.assertIn("variable password is in the environment already", message)
 
     def test_init_containers_sidecars_and_fellows(self):
         values = self.env.values

@@ -45,6 +45,12 @@ class ControlPlane:
             self.close()
             raise
 
+    def token_key(self):
+        """The public key of service-account tokens (PEM), for those who verify them themselves."""
+        done = subprocess.run(["openssl", "pkey", "-in", self._sa_key, "-pubout"], check=True,
+                              capture_output=True, text=True)
+        return done.stdout
+
     def close(self):
         for service in reversed(self.services):
             service.end()

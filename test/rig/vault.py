@@ -47,11 +47,13 @@ class RealVault:
 
     # --- talk to it ----------------------------------------------------------------------------
 
-    def api(self, method, path, body=None, token=None):
+    def api(self, method, path, body=None, token=None, wrap=None):
         """One request to /v1/PATH; the decoded answer ({} if empty), or VaultRefused."""
         headers = {"X-Vault-Request": "true"}
         if token or self._root:
             headers["X-Vault-Token"] = token or self._root
+        if wrap:
+            headers["X-Vault-Wrap-TTL"] = wrap
         connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=15,
                                                  context=self._tls)
         try:
@@ -118,6 +120,41 @@ class RealVault:
         self.api("POST", f"auth/{mount}/config", {
             "kubernetes_host": cluster.url, "kubernetes_ca_cert": cluster.authority.pem(),
             "token_reviewer_jwt": reviewer_token(cluster), "disable_local_ca_jwt": True})
+
+    def enable_jwt(self, cluster, mount="jwt"):
+        """The jwt login, which verifies tokens by the API server's public key, offline."""
+        self.api("POST", f"sys/auth/{mount}", {"type": "jwt"})
+        self.api("POST", f"auth/{mount}/config", {"jwt_validation_pubkeys": [cluster.token_key()]})
+
+    def jwt_role(self, name, subject, audience, policies, mount="jwt", **more):
+        self.api("POST", f"auth/{mount}/role/{name}", {
+            "role_type": "jwt", "user_claim": "sub", "bound_subject": subject,
+            "bound_audiences": [audience], "token_policies": list(policies), "token_ttl": "20m",
+            **more})
+
+    def enable_approle(self, name, policies, mount="approle", **more):
+        """A role for programs; returns its role id."""
+        self.api("POST", f"sys/auth/{mount}", {"type": "approle"})
+        self.api("POST", f"auth/{mount}/role/{name}", {
+            "token_policies": list(policies), "token_ttl": "20m", **more})
+        return self.api("GET", f"auth/{mount}/role/{name}/role-id")["data"]["role_id"]
+
+    def secret_id(self, name, mount="approle", wrap=None):
+        """A secret id, or a wrapping token for one that lives as long as `wrap` says."""
+        answer = self.api("POST", f"auth/{mount}/role/{name}/secret-id", {}, wrap=wrap)
+        return answer["wrap_info"]["token"] if wrap else answer["data"]["secret_id"]
+
+    def tokens_of_role(self, name):
+        """Accessors of the tokens that a login by this role made and that are still good."""
+        found = set()
+        for accessor in self.api("LIST", "auth/token/accessors")["data"]["keys"]:
+            try:
+                data = self.api("POST", "auth/token/lookup-accessor", {"accessor": accessor})["data"]
+            except VaultRefused:
+                continue  # ended meanwhile
+            if (data.get("meta") or {}).get("role") == name:
+                found.add(accessor)
+        return found
 
     def role(self, name, accounts, namespaces, policies, audience=None, mount="kubernetes"):
         body = {"bound_service_account_names": list(accounts), "token_ttl": "20m",

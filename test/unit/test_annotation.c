@@ -109,6 +109,35 @@ static void maps_paths_and_keys(void **state)
     ct_annotations_done(&a);
 }
 
+static void takes_paths_whole(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *map;
+        const char *paths;
+        size_t variables;
+    } cases[] = {
+        {"*", "a,b/c", 0},   {"*,a#k=K", "a,b/c", 1},
+        {"b/c#*", "b/c", 0}, {"b/c#*, *, a#*", "b/c,a", 0},
+        {"a#*=K", NULL, 1}, // a key of that name
+    };
+    for (size_t i = 0; i < CT_ARRAY_LEN(cases); i++) {
+        struct ct_annotations a;
+        struct ct_err err = {0};
+        char members[160];
+        (void)snprintf(members, sizeof(members),
+                       "\"" P "secret-paths\":\"a,b/c,a\",\"" P "env-map\":\"%s\"", cases[i].map);
+        expect_ok(parse(members, &a, &err), &err);
+        assert_int_equal(a.n_variables, cases[i].variables);
+        if (cases[i].paths == NULL) {
+            assert_null(a.paths);
+        } else {
+            assert_string_equal(a.paths, cases[i].paths);
+        }
+        ct_annotations_done(&a);
+    }
+}
+
 struct refusal {
     const char *members;
     const char *part;
@@ -125,9 +154,15 @@ static const struct refusal refusals[] = {
     {"\"" P "vault-address\":\"\"", "https://HOST[:PORT]"},
     {"\"" P "vault-role\":\"a b\"", P "vault-role \"a b\": letters, digits"},
     {"\"" P "vault-role\":\"\"", P "vault-role \"\""},
-    {"\"" P "vault-auth-method\":\"jwt\"", "\"jwt\": this method is not supported"},
-    {"\"" P "vault-auth-method\":\"approle\"", "allowed: kubernetes, token"},
-    {"\"" P "vault-auth-method\":\"ldap\"", "unknown method; allowed: kubernetes, token"},
+    {"\"" P "vault-auth-method\":\"approle\"",
+     P "vault-auth-method \"approle\" needs " P "vault-secret-id-secret, the name of a Secret"},
+    {"\"" P "vault-secret-id-secret\":\"s\"",
+     P "vault-secret-id-secret \"s\" needs " P "vault-auth-method \"approle\""},
+    {"\"" P "vault-secret-id-wrapped\":\"true\"",
+     P "vault-secret-id-wrapped needs " P "vault-secret-id-secret"},
+    {"\"" P "vault-secret-id-wrapped\":\"yes\"", "\"true\" or \"false\" is allowed"},
+    {"\"" P "vault-auth-method\":\"ldap\"",
+     "unknown method; allowed: kubernetes, jwt, approle, token"},
     {"\"" P "vault-auth-path\":\"../sys\"", P "vault-auth-path \"../sys\": letters"},
     {"\"" P "vault-namespace\":\"a\\nb\"", P "vault-namespace \"a?b\""},
     {"\"" P "vault-audience\":\"a b\"", P "vault-audience \"a b\""},
@@ -160,7 +195,10 @@ static const struct refusal refusals[] = {
     {"\"" P "env.CLOUDTASER_CONFIG\":\"a#b\"", "names that start with CLOUDTASER_ are reserved"},
     {"\"" P "env.A\":\"a#b\",\"" P "secret-paths\":\"a\",\"" P "env-map\":\"b=A\"",
      "variable A is asked for twice"},
-    {"\"" P "secret-paths\":\"a\"", P "secret-paths needs " P "env-map"},
+    {"\"" P "secret-paths\":\"a\"",
+     P "secret-paths needs " P "env-map beside it: key=NAME for each variable, or * "},
+    {"\"" P "secret-paths\":\"a\",\"" P "env-map\":\"b#*\"", "the path of \"b#*\" must stand in"},
+    {"\"" P "secret-paths\":\"a\",\"" P "env-map\":\"k*\"", "\"k*\" must be key=NAME"},
     {"\"" P "env-map\":\"a=A\"", P "env-map needs " P "secret-paths"},
     {"\"" P "secret-paths\":\"a,/b\",\"" P "env-map\":\"k=K\"", "\"/b\" is no path"},
     {"\"" P "secret-paths\":\"\",\"" P "env-map\":\"k=K\"", "\"\" is no path"},
@@ -287,11 +325,11 @@ static void survives_lack_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_all_of_them),          cmocka_unit_test(reads_none),
-        cmocka_unit_test(takes_the_highest_minimum),  cmocka_unit_test(maps_paths_and_keys),
-        cmocka_unit_test(refuses_with_key_and_value), cmocka_unit_test(bounds_counts_and_lengths),
-        cmocka_unit_test(sees_opted_in_pods),         cmocka_unit_test(checks_variables),
-        cmocka_unit_test(survives_lack_of_memory),
+        cmocka_unit_test(reads_all_of_them),         cmocka_unit_test(reads_none),
+        cmocka_unit_test(takes_the_highest_minimum), cmocka_unit_test(maps_paths_and_keys),
+        cmocka_unit_test(takes_paths_whole),         cmocka_unit_test(refuses_with_key_and_value),
+        cmocka_unit_test(bounds_counts_and_lengths), cmocka_unit_test(sees_opted_in_pods),
+        cmocka_unit_test(checks_variables),          cmocka_unit_test(survives_lack_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

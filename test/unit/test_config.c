@@ -41,6 +41,7 @@ static void fill(struct ct_config *c)
     (void)snprintf(c->ca_file, sizeof(c->ca_file), "/c \"a\"");
     c->skip_verify = true;
     (void)snprintf(c->token_file, sizeof(c->token_file), "/t");
+    (void)snprintf(c->paths, sizeof(c->paths), "m/data/a,m/b");
     c->plain_environment = true;
     c->min_score = 70;
     c->require = 1U << CT_CHECK_MEMFD_SECRET | 1U << CT_CHECK_KPROBES_ACTIVE;
@@ -65,11 +66,13 @@ static void writes_what_it_reads(void **state)
         out.data,
         "{\"version\":1,\"address\":\"http://[::1]:8200\",\"auth-path\":\"k8s/one\","
         "\"role\":\"app\",\"namespace\":\"team/a\",\"ca-file\":\"/c \\\"a\\\"\","
-        "\"skip-verify\":true,\"token-file\":\"/t\",\"plain-environment\":true,"
+        "\"skip-verify\":true,\"token-file\":\"/t\",\"paths\":\"m/data/a,m/b\","
+        "\"plain-environment\":true,"
         "\"min-score\":70,\"require\":[\"memfd_secret\",\"kprobes_active\"],"
         "\"connect-timeout-ms\":1,\"timeout-ms\":2,\"retry-budget-ms\":0,\"json-log\":true}");
     expect_ok(ct_config_parse(out.data, &back, &err), &err);
     assert_string_equal(back.vault_namespace, "team/a");
+    assert_string_equal(back.paths, "m/data/a,m/b");
     assert_int_equal(back.require, c.require);
     assert_int_equal(back.retry_budget_ms, 0);
     ct_config_write(&back, &again);
@@ -103,6 +106,31 @@ static void reads_token_login(void **state)
     assert_string_equal(c.auth_path, "token");
 }
 
+// The mount's default follows the method, written and read.
+static void knows_each_methods_mount(void **state)
+{
+    (void)state;
+    static const enum ct_auth methods[] = {CT_AUTH_KUBERNETES, CT_AUTH_JWT, CT_AUTH_APPROLE};
+    for (size_t i = 0; i < CT_ARRAY_LEN(methods); i++) {
+        static const char *const mounts[] = {"kubernetes", "jwt", "approle", "x/y"};
+        for (size_t k = 0; k < CT_ARRAY_LEN(mounts); k++) {
+            struct ct_config c;
+            struct ct_config back;
+            struct ct_err err = {0};
+            CT_AUTO_BUF out = {.max = CT_CONFIG_MAX};
+            fill(&c);
+            c.auth = methods[i];
+            c.secret_id_wrapped = k == 0;
+            (void)snprintf(c.auth_path, sizeof(c.auth_path), "%s", mounts[k]);
+            ct_config_write(&c, &out);
+            expect_ok(ct_config_parse(out.data, &back, &err), &err);
+            assert_int_equal(back.auth, methods[i]);
+            assert_string_equal(back.auth_path, mounts[k]);
+            assert_int_equal(back.secret_id_wrapped, k == 0);
+        }
+    }
+}
+
 static void refuses_documents(void **state)
 {
     (void)state;
@@ -128,7 +156,8 @@ static void refuses_documents(void **state)
         {"{" BASE ",\"timeout-ms\":0}", CT_EINVAL, "timeout-ms must be a whole number from 1"},
         {"{" BASE ",\"retry-budget-ms\":3600001}", CT_EINVAL, "from 0 to 3600000"},
         {"{" BASE ",\"skip-verify\":\"true\"}", CT_EINVAL, "skip-verify must be true or false"},
-        {"{" BASE ",\"auth\":\"jwt\"}", CT_EINVAL, "auth must be \"kubernetes\" or \"token\""},
+        {"{" BASE ",\"auth\":\"ldap\"}", CT_EINVAL,
+         "auth must be one of kubernetes, jwt, approle, token"},
         {"{" BASE ",\"auth\":\"token\\u0000\"}", CT_EINVAL, "auth must be"},
         {"{" BASE ",\"auth-path\":\"../x\"}", CT_EINVAL, "auth-path \"../x\": letters, digits"},
         {"{" BASE ",\"namespace\":\"a\\r\\nX-Evil: 1\"}", CT_EINVAL, "namespace \"a??X-Evil: 1\""},
@@ -241,10 +270,11 @@ int main(void)
 {
     chaos_join_jansson();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_defaults),      cmocka_unit_test(writes_what_it_reads),
-        cmocka_unit_test(leaves_defaults_out), cmocka_unit_test(reads_token_login),
-        cmocka_unit_test(refuses_documents),   cmocka_unit_test(bounds_its_document),
-        cmocka_unit_test(judges_addresses),    cmocka_unit_test(survives_lack_of_memory),
+        cmocka_unit_test(reads_defaults),           cmocka_unit_test(writes_what_it_reads),
+        cmocka_unit_test(leaves_defaults_out),      cmocka_unit_test(reads_token_login),
+        cmocka_unit_test(knows_each_methods_mount), cmocka_unit_test(refuses_documents),
+        cmocka_unit_test(bounds_its_document),      cmocka_unit_test(judges_addresses),
+        cmocka_unit_test(survives_lack_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

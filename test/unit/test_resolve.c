@@ -33,7 +33,7 @@ static int resolve(const char *const *environment, struct ct_secrets *ret, struc
 {
     CT_AUTO(ct_plan) *plan = NULL;
     *ret = (struct ct_secrets){0};
-    int rc = ct_plan_make(environment, &plan, err);
+    int rc = ct_plan_make(environment, "", &plan, err);
     return rc < 0 ? rc : ct_plan_resolve(plan, &source, ret, err);
 }
 
@@ -77,7 +77,7 @@ static void finds_nothing(void **state)
     struct ct_secrets secrets;
     struct ct_err err = {0};
     CT_AUTO(ct_plan) *plan = NULL;
-    expect_ok(ct_plan_make(environment, &plan, &err), &err);
+    expect_ok(ct_plan_make(environment, "", &plan, &err), &err);
     assert_int_equal(ct_plan_count(plan), 0);
     expect_ok(resolve(environment, &secrets, &err), &err);
     assert_int_equal(secrets.n, 0);
@@ -142,13 +142,127 @@ static void bounds_the_total(void **state)
     struct ct_err err = {0};
     CT_AUTO(ct_plan) *plan = NULL;
     CT_AUTO(ct_plan) *big = NULL;
-    expect_ok(ct_plan_make(fits, &plan, &err), &err);
+    expect_ok(ct_plan_make(fits, "", &plan, &err), &err);
     expect_ok(ct_plan_resolve(plan, &large, &secrets, &err), &err);
     assert_int_equal(secrets.item[1].value_len, 200000);
     ct_secrets_done(&secrets);
-    expect_ok(ct_plan_make(too_much, &big, &err), &err);
+    expect_ok(ct_plan_make(too_much, "", &big, &err), &err);
     expect_error(ct_plan_resolve(big, &large, &secrets, &err), &err, CT_ETOOBIG,
                  "variable C: the secrets of the environment together exceed 524288 bytes");
+}
+
+static int read_whole(void *cls, const char *path, unsigned version, json_t **ret,
+                      struct ct_err *err)
+{
+    (void)cls;
+    assert_int_equal(version, 0);
+    static const struct {
+        const char *path;
+        const char *keys;
+    } secrets[] = {
+        {"m/one", "{\"user\":\"web\",\"PG.x-1\":\"\"}"},
+        {"m/two", "{\"_b\":\"two\"}"},
+        {"m/again", "{\"fine\":\"1\",\"user\":\"planted\"}"},
+        {"m/none", "{}"},
+        {"m/path", "{\"PATH\":\"planted\"}"},
+        {"m/referred", "{\"R\":\"planted\"}"},
+        {"m/ld", "{\"LD_PRELOAD\":\"planted\"}"},
+        {"m/own", "{\"CLOUDTASER_CONFIG\":\"planted\"}"},
+        {"m/digit", "{\"9a\":\"planted\"}"},
+        {"m/odd", "{\"a=b\\n\":\"planted\"}"},
+        {"m/empty", "{\"\":\"planted\"}"},
+        {"m/number", "{\"n\":7}"},
+        {"m/nul", "{\"n\":\"planted\\u0000\"}"},
+    };
+    for (size_t i = 0; i < CT_ARRAY_LEN(secrets); i++) {
+        if (strcmp(secrets[i].path, path) == 0) {
+            *ret = json_loads(secrets[i].keys, JSON_ALLOW_NUL, NULL);
+            assert_non_null(*ret);
+            return 0;
+        }
+    }
+    return ct_err_set(err, CT_ENOTFOUND, "Vault has no secret %s", path);
+}
+
+static void takes_secrets_whole(void **state)
+{
+    (void)state;
+    static const char *const environment[] = {"PATH=/bin", "R=${vault:m/one#user}", "US=1", NULL};
+    static const struct {
+        const char *paths;
+        int code; // 0: R, user, PG.x-1, _b
+        const char *message;
+    } cases[] = {
+        {"m/one,m/two", 0, ""},
+        {"m/one,m/again", CT_EINVAL,
+         "secret m/again, taken whole: variable user comes from two secrets"},
+        {"m/none", CT_ENOTFOUND, "secret m/none has no keys"},
+        {"m/gone", CT_ENOTFOUND, "Vault has no secret m/gone"},
+        {"m/path", CT_EINVAL, "variable PATH is in the environment already"},
+        {"m/referred", CT_EINVAL, "variable R is in the environment already"},
+        {"m/ld", CT_EINVAL, "names that start with LD_ are reserved"},
+        {"m/own", CT_EINVAL, "names that start with CLOUDTASER_ are reserved"},
+        {"m/digit", CT_EINVAL, "secret m/digit, taken whole: variable \"9a\": letters, digits"},
+        {"m/odd", CT_EINVAL, "variable \"a=b?\": letters, digits"},
+        {"m/empty", CT_EINVAL, "variable \"\": letters, digits"},
+        {"m/number", CT_EINVAL, "secret m/number: the value of key n is a number"},
+        {"m/nul", CT_EINVAL, "secret m/nul: the value of key n holds a NUL"},
+    };
+    static const char *const expected[][2] = {
+        {"R", "web"}, {"user", "web"}, {"PG.x-1", ""}, {"_b", "two"}};
+    const struct ct_secret_source whole = {.read = read_whole};
+    for (size_t i = 0; i < CT_ARRAY_LEN(cases); i++) {
+        struct ct_secrets secrets;
+        struct ct_err err = {0};
+        CT_AUTO(ct_plan) *plan = NULL;
+        expect_ok(ct_plan_make(environment, cases[i].paths, &plan, &err), &err);
+        int rc = ct_plan_resolve(plan, &whole, &secrets, &err);
+        if (cases[i].code != 0) {
+            expect_error(rc, &err, cases[i].code, cases[i].message);
+            assert_null(strstr(err.msg, "planted"));
+            assert_null(secrets.item);
+            continue;
+        }
+        expect_ok(rc, &err);
+        assert_int_equal(secrets.n, CT_ARRAY_LEN(expected));
+        for (size_t k = 0; k < secrets.n; k++) {
+            assert_string_equal(secrets.item[k].name, expected[k][0]);
+            assert_string_equal(secrets.item[k].value, expected[k][1]);
+        }
+        ct_secrets_done(&secrets);
+    }
+}
+
+static int read_many(void *cls, const char *path, unsigned version, json_t **ret,
+                     struct ct_err *err)
+{
+    (void)path, (void)version, (void)err;
+    const size_t *n = cls;
+    *ret = json_object();
+    for (size_t i = 0; i < *n; i++) {
+        char key[24];
+        (void)snprintf(key, sizeof(key), "K%zu", i);
+        assert_int_equal(json_object_set_new(*ret, key, json_string("v")), 0);
+    }
+    return 0;
+}
+
+static void bounds_the_keys(void **state)
+{
+    (void)state;
+    static const char *const environment[] = {NULL};
+    size_t n = CT_RESOLVE_MAX_WHOLE;
+    const struct ct_secret_source many = {.read = read_many, .cls = &n};
+    struct ct_secrets secrets;
+    struct ct_err err = {0};
+    CT_AUTO(ct_plan) *plan = NULL;
+    expect_ok(ct_plan_make(environment, "m/x", &plan, &err), &err);
+    expect_ok(ct_plan_resolve(plan, &many, &secrets, &err), &err);
+    assert_int_equal(secrets.n, n);
+    ct_secrets_done(&secrets);
+    n++;
+    expect_error(ct_plan_resolve(plan, &many, &secrets, &err), &err, CT_ETOOBIG,
+                 "more than 256 keys");
 }
 
 int main(void)
@@ -158,6 +272,8 @@ int main(void)
         cmocka_unit_test(finds_nothing),
         cmocka_unit_test(refuses),
         cmocka_unit_test(bounds_the_total),
+        cmocka_unit_test(takes_secrets_whole),
+        cmocka_unit_test(bounds_the_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,7 +14,8 @@
 #define TOKEN "hvs.planted-token-0123456789"
 #define JWT "eyJplanted.jwt-0123456789.signature"
 #define LOGIN_OK "{\"auth\":{\"client_token\":\"" TOKEN "\"}}"
-#define SECRET_OK "{\"data\":{\"data\":{\"k\":\"v\"},\"metadata\":{\"version\":1}}}"
+#define METADATA "\"metadata\":{\"version\":1,\"deletion_time\":\"\",\"destroyed\":false}"
+#define SECRET_OK "{\"data\":{\"data\":{\"k\":\"v\"}," METADATA "}}"
 
 int __wrap_ct_http_new(const struct ct_http_options *options, struct ct_http **ret,
                        struct ct_err *err);
@@ -383,6 +384,137 @@ static void takes_a_token_as_it_is(void **state)
     assert_int_equal(net.served, 0);
 }
 
+#define LOOKED_UP "{\"data\":{\"creation_path\":\"auth/approle/role/web/secret-id\"}}"
+#define UNWRAPPED "{\"data\":{\"secret_id\":\"planted-secret-id\"}}"
+
+static void logs_in_with_a_jwt(void **state)
+{
+    (void)state;
+    const struct reply ok = {.status = 200, .body = LOGIN_OK};
+    struct ct_err err = {0};
+    CT_AUTO(ct_vault) *v = NULL;
+    config.auth = CT_AUTH_JWT;
+    (void)snprintf(config.auth_path, sizeof(config.auth_path), "jwt");
+    serve(&ok, 1);
+    write_token(JWT);
+    expect_ok(ct_vault_new(&config, NULL, &v, &err), &err);
+    expect_ok(ct_vault_login(v, &err), &err);
+    assert_string_equal(net.url, "https://v:8200/v1/auth/jwt/login");
+    assert_string_equal(net.body, "{\"role\":\"web\",\"jwt\":\"" JWT "\"}");
+}
+
+// The wrapping token is used once; a later login sends what it held.
+static void unwraps_a_secret_id_once(void **state)
+{
+    (void)state;
+    const struct reply replies[] = {{.status = 200, .body = LOOKED_UP},
+                                    {.status = 200, .body = UNWRAPPED},
+                                    {.status = 200, .body = LOGIN_OK}};
+    struct ct_err err = {0};
+    CT_AUTO(ct_vault) *v = NULL;
+    config.auth = CT_AUTH_APPROLE;
+    config.secret_id_wrapped = true;
+    (void)snprintf(config.auth_path, sizeof(config.auth_path), "approle");
+    (void)snprintf(config.vault_namespace, sizeof(config.vault_namespace), "team");
+    serve(replies, 3);
+    write_token("hvs.wrapping");
+    expect_ok(ct_vault_new(&config, NULL, &v, &err), &err);
+    expect_ok(ct_vault_login(v, &err), &err);
+    assert_int_equal(net.served, 3);
+    assert_string_equal(net.body, "{\"role_id\":\"web\",\"secret_id\":\"planted-secret-id\"}");
+    serve(&replies[2], 1);
+    expect_ok(ct_vault_login(v, &err), &err);
+    assert_int_equal(net.served, 1);
+    assert_string_equal(net.body, "{\"role_id\":\"web\",\"secret_id\":\"planted-secret-id\"}");
+    // Another wrapping token came: it is used.
+    serve(replies, 3);
+    write_token("hvs.another");
+    expect_ok(ct_vault_login(v, &err), &err);
+    assert_int_equal(net.served, 3);
+}
+
+static void knows_where_secret_ids_are_made(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *path;
+        bool good;
+    } cases[] = {
+        {"auth/approle/role/web/secret-id", true},
+        {"auth/approle/role/web/custom-secret-id", true},
+        {"team/auth/approle/role/web/secret-id", true},
+        {"tea/auth/approle/role/web/secret-id", false},
+        {"auth/approle/role/web/secret-id/lookup", false},
+        {"auth/approle/role/secret-id", false},
+        {"auth/other/role/web/secret-id", false},
+        {"sys/wrapping/wrap", false},
+        {"", false},
+    };
+    config.auth = CT_AUTH_APPROLE;
+    config.secret_id_wrapped = true;
+    (void)snprintf(config.auth_path, sizeof(config.auth_path), "approle");
+    (void)snprintf(config.vault_namespace, sizeof(config.vault_namespace), "team");
+    write_token("hvs.wrapping");
+    for (size_t i = 0; i < CT_ARRAY_LEN(cases); i++) {
+        char looked_up[160];
+        const struct reply replies[] = {{.status = 200, .body = looked_up},
+                                        {.status = 200, .body = UNWRAPPED},
+                                        {.status = 200, .body = LOGIN_OK}};
+        struct ct_err err = {0};
+        CT_AUTO(ct_vault) *v = NULL;
+        (void)snprintf(looked_up, sizeof(looked_up), "{\"data\":{\"creation_path\":\"%s\"}}",
+                       cases[i].path);
+        serve(replies, 3);
+        expect_ok(ct_vault_new(&config, NULL, &v, &err), &err);
+        if (cases[i].good) {
+            expect_ok(ct_vault_login(v, &err), &err);
+        } else {
+            expect_error(ct_vault_login(v, &err), &err, CT_EDENIED, "may have been intercepted");
+            assert_int_equal(ct_vault_exit_code(v), CT_EXIT_LOGIN);
+            assert_int_equal(net.served, 1);
+        }
+    }
+}
+
+static void renews_and_looks_up(void **state)
+{
+    (void)state;
+    const struct reply granted = {
+        .status = 200, .body = "{\"auth\":{\"client_token\":\"" TOKEN "\",\"lease_duration\":9}}"};
+    const struct reply looked_up = {.status = 200, .body = "{\"data\":{\"ttl\":4}}"};
+    const struct reply refused = {.status = 403};
+    const struct reply endless = {.status = 200, .body = LOGIN_OK};
+    const struct ct_vault_hooks none = {0};
+    struct ct_err err = {0};
+    CT_AUTO(ct_vault) *v = NULL;
+    serve(&granted, 1);
+    write_token(JWT);
+    expect_ok(ct_vault_new(&config, NULL, &v, &err), &err);
+    expect_ok(ct_vault_login(v, &err), &err);
+    ct_vault_go_on(v, &none);
+    assert_int_equal(net.closed, 1);
+    expect_ok(ct_vault_renew(v, &err), &err);
+    assert_string_equal(net.url, "https://v:8200/v1/auth/token/renew-self");
+    assert_string_equal(net.body, "{}");
+    assert_string_equal(net.headers, "X-Vault-Request: true|X-Vault-Token: " TOKEN "|");
+    assert_int_equal(ct_vault_lease(v)->seconds, 9);
+    serve(&looked_up, 1);
+    expect_ok(ct_vault_look_up(v, &err), &err);
+    assert_string_equal(net.url, "https://v:8200/v1/auth/token/lookup-self");
+    assert_string_equal(net.body, "");
+    assert_int_equal(ct_vault_lease(v)->seconds, 4);
+    serve(&endless, 1);
+    expect_error(ct_vault_renew(v, &err), &err, CT_EPROTO, "no auth.lease_duration");
+    serve(&refused, 1);
+    err = (struct ct_err){0};
+    expect_error(ct_vault_renew(v, &err), &err, CT_EDENIED, "renewing the token");
+    assert_int_equal(ct_vault_exit_code(v), CT_EXIT_LOGIN);
+    // A login that fails leaves the token that there was.
+    err = (struct ct_err){0};
+    expect_error(ct_vault_login(v, &err), &err, CT_EDENIED, "login at");
+    assert_string_equal(ct_vault_token(v), TOKEN);
+}
+
 static void names_a_missing_ca_file(void **state)
 {
     (void)state;
@@ -410,6 +542,10 @@ int main(void)
         cmocka_unit_test_setup(checks_token_files, reset),
         cmocka_unit_test_setup(takes_a_token_as_it_is, reset),
         cmocka_unit_test_setup(names_a_missing_ca_file, reset),
+        cmocka_unit_test_setup(renews_and_looks_up, reset),
+        cmocka_unit_test_setup(logs_in_with_a_jwt, reset),
+        cmocka_unit_test_setup(unwraps_a_secret_id_once, reset),
+        cmocka_unit_test_setup(knows_where_secret_ids_are_made, reset),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     (void)unlink(token_file);

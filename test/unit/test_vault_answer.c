@@ -4,10 +4,11 @@
 #include <stdlib.h>
 
 #include "chaos.h"
+#include "json.h"
 #include "vault_answer.h"
 
 static const struct ct_vault_hidden hidden = {.token = "hvs.secret-token-1",
-                                              .jwt = "header.jwt-payload.signature"};
+                                              .credential = "header.jwt-payload.signature"};
 
 static void hides_credentials(void **state)
 {
@@ -22,7 +23,7 @@ static void hides_credentials(void **state)
         {"a secret- is", true},                     // seven
         {"token hvs.secret-token-1 is bad", false},
         {"ends in token-1", true},
-        {"jwt header.jwt-payload.signature", false},
+        {"jwt header.credential-payload.signature", false},
         {"part: payload.s", false},
         {"of another one: hvs.x", false},
         {"of another one: hvb.x", false},
@@ -120,16 +121,73 @@ static void reads_logins(void **state)
     char *token = NULL;
     for (size_t i = 0; i < CT_ARRAY_LEN(bad); i++) {
         struct ct_err err = {0};
-        expect_error(ct_vault_parse_login(bad[i].body, strlen(bad[i].body), &token, &err), &err,
-                     CT_EPROTO, bad[i].message);
+        expect_error(ct_vault_parse_login(bad[i].body, strlen(bad[i].body), &token, NULL, &err),
+                     &err, CT_EPROTO, bad[i].message);
         assert_null(token);
         assert_null(strstr(err.msg, "planted"));
     }
     static const char good[] = "{\"auth\":{\"client_token\":\"hvs.x\",\"renewable\":true}}";
     struct ct_err err = {0};
-    expect_ok(ct_vault_parse_login(good, strlen(good), &token, &err), &err);
+    expect_ok(ct_vault_parse_login(good, strlen(good), &token, NULL, &err), &err);
     assert_string_equal(token, "hvs.x");
     free(token);
+}
+
+static void reads_leases(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *auth;
+        struct ct_vault_lease lease;
+    } cases[] = {
+        {"\"lease_duration\":60,\"renewable\":true", {true, true, 60}},
+        {"\"lease_duration\":0,\"renewable\":false", {true, false, 0}},
+        {"\"lease_duration\":9000000000000,\"renewable\":1", {true, false, CT_VAULT_LEASE_MAX}},
+        {"\"lease_duration\":-1", {false, false, 0}},
+        {"\"lease_duration\":\"60\"", {false, false, 0}},
+        {"\"accessor\":\"a\"", {false, false, 0}},
+    };
+    for (size_t i = 0; i < CT_ARRAY_LEN(cases); i++) {
+        char body[160];
+        char *token = NULL;
+        struct ct_vault_lease lease = {0};
+        struct ct_err err = {0};
+        (void)snprintf(body, sizeof(body), "{\"auth\":{\"client_token\":\"t\",%s}}", cases[i].auth);
+        expect_ok(ct_vault_parse_login(body, strlen(body), &token, &lease, &err), &err);
+        assert_int_equal(lease.known, cases[i].lease.known);
+        assert_int_equal(lease.renewable, cases[i].lease.renewable);
+        assert_int_equal(lease.seconds, cases[i].lease.seconds);
+        free(token);
+    }
+    static const char looked_up[] = "{\"data\":{\"ttl\":7,\"renewable\":true}}";
+    static const char *const bad[] = {"", "[]", "{\"data\":{}}",
+                                      "{\"data\":{\"ttl\":\"planted\"}}"};
+    struct ct_vault_lease lease = {0};
+    struct ct_err err = {0};
+    expect_ok(ct_vault_parse_lookup(looked_up, strlen(looked_up), &lease, &err), &err);
+    assert_true(lease.known && lease.renewable && lease.seconds == 7);
+    for (size_t i = 0; i < CT_ARRAY_LEN(bad); i++) {
+        lease = (struct ct_vault_lease){0};
+        err = (struct ct_err){0};
+        expect_error(ct_vault_parse_lookup(bad[i], strlen(bad[i]), &lease, &err), &err, CT_EPROTO,
+                     "holds no data.ttl");
+        assert_null(strstr(err.msg, "planted"));
+    }
+}
+
+static void knows_modest_answers(void **state)
+{
+    (void)state;
+    char body[3 * CT_VAULT_MODEST_VALUES];
+    memset(body, 'x', sizeof(body));
+    assert_true(ct_vault_answer_modest(body, sizeof(body)));
+    memset(body, '\0', sizeof(body));
+    assert_true(ct_vault_answer_modest(body, sizeof(body)));
+    memset(body, '[', CT_VAULT_MODEST_VALUES);
+    assert_true(ct_vault_answer_modest(body, sizeof(body)));
+    body[CT_VAULT_MODEST_VALUES] = ',';
+    assert_false(ct_vault_answer_modest(body, sizeof(body)));
+    assert_true(ct_vault_answer_modest(NULL, 0));
 }
 
 #define METADATA(version, time, destroyed)                                                         \
@@ -149,21 +207,22 @@ static void reads_secrets(void **state)
         {"{\"data\":{\"data\":{\"k\":\"v\"}," METADATA(3, "", false) "}}", 3, 0, ""},
         {"{\"data\":{\"data\":{\"k\":\"v\"}," METADATA(3, "2099-01-01T00:00:00Z", false) "}}", 0, 0,
          ""}, // to be deleted one day
-        {"{\"data\":{\"data\":{\"k\":\"v\"}}}", 0, 0, ""},
         {"{\"data\":{\"data\":{\"k\":\"planted\"}," METADATA(3, "", false) "}}", 2, CT_EPROTO,
          "secret m/data/n: version 2 was asked for, Vault gave version 3"},
         {"{\"data\":{\"data\":null," METADATA(4, "2026-01-01T00:00:00Z", false) "}}", 0,
          CT_ENOTFOUND, "version 4 of secret m/data/n is deleted"},
         {"{\"data\":{\"data\":null," METADATA(4, "", true) "}}", 0, CT_ENOTFOUND,
          "version 4 of secret m/data/n is destroyed"},
-        {"{\"data\":{\"data\":null,\"metadata\":{}}}", 0, CT_ENOTFOUND,
+        {"{\"data\":{\"data\":null," METADATA(0, "", false) "}}", 0, CT_ENOTFOUND,
          "the newest version of secret m/data/n is deleted"},
-        {"{\"data\":{\"data\":null}}", 0, CT_EPROTO, "not a KV version 2 answer"},
-        {"{\"data\":{\"k\":\"planted\"}}", 0, CT_EPROTO,
-         "secret m/data/n: not a KV version 2 answer: the path must be MOUNT/data/NAME"},
-        {"{\"data\":{\"data\":\"planted\"}}", 0, CT_EPROTO, "not a KV version 2 answer"},
-        {"{\"data\":[]}", 0, CT_EPROTO, "not a KV version 2 answer"},
-        {"[\"planted\"]", 0, CT_EPROTO, "not a KV version 2 answer"},
+        {"{\"lease_id\":\"\",\"data\":{\"k\":\"v\"}}", 0, 0, ""},
+        {"{\"data\":{\"k\":\"planted\"}}", 2, CT_EINVAL,
+         "version 2 was asked for, and KV version 1 keeps no versions: remove #2"},
+        {"{\"lease_id\":\"database/creds/r/x\",\"data\":{\"k\":\"planted\"}}", 0, CT_EPROTO,
+         "secret m/data/n is made for this reader and leased"},
+        {"{\"data\":[]}", 0, CT_EPROTO, "not the answer of a KV engine"},
+        {"{\"data\":null}", 0, CT_EPROTO, "MOUNT/NAME for version 1"},
+        {"[\"planted\"]", 0, CT_EPROTO, "not the answer of a KV engine"},
         {"{\"data\":{\"data\":{\"k\":\"planted", 0, CT_EPROTO, "not JSON, or is cut short"},
         {"", 0, CT_EPROTO, "not JSON, or is cut short"},
     };
@@ -182,6 +241,39 @@ static void reads_secrets(void **state)
         }
         json_decref(keys);
     }
+}
+
+// What is one member away from version 2 is version 1, with the keys that it shows.
+static void tells_versions_by_shape(void **state)
+{
+    (void)state;
+#define VERSION "\"version\":3"
+#define TIME "\"deletion_time\":\"\""
+#define DESTROYED "\"destroyed\":false"
+    static const char *const version_1[] = {
+        "{\"data\":{\"data\":{\"k\":\"v\"}}}",
+        "{\"data\":{\"data\":\"v\"}}",
+        "{\"data\":{\"data\":null}}",
+        "{\"data\":{\"data\":null,\"metadata\":{}}}",
+        "{\"data\":{\"data\":{\"k\":\"v\"},\"metadata\":\"text\"}}",
+        "{\"data\":{\"data\":{\"k\":\"v\"},\"metadata\":{" TIME "," DESTROYED "}}}",
+        "{\"data\":{\"data\":{\"k\":\"v\"},\"metadata\":{" VERSION "," DESTROYED "}}}",
+        "{\"data\":{\"data\":{\"k\":\"v\"},\"metadata\":{" VERSION "," TIME "}}}",
+        "{\"data\":{\"data\":[],\"metadata\":{" VERSION "," TIME "," DESTROYED "}}}",
+        "{\"data\":{\"data\":{},\"metadata\":{" VERSION "," TIME "," DESTROYED "},\"x\":\"y\"}}",
+    };
+    const struct ct_vault_asked asked = {.path = "m/n"};
+    for (size_t i = 0; i < CT_ARRAY_LEN(version_1); i++) {
+        struct ct_err err = {0};
+        CT_AUTO_JSON keys = NULL;
+        const char *body = version_1[i];
+        expect_ok(ct_vault_parse_secret(body, strlen(body), &asked, &keys, &err), &err);
+        assert_non_null(json_object_get(keys, "data"));
+        assert_null(json_object_get(keys, "k"));
+    }
+#undef VERSION
+#undef TIME
+#undef DESTROYED
 }
 
 static void explains_404(void **state)
@@ -219,7 +311,7 @@ static void survives_want_of_memory(void **state)
         char *token = NULL;
         struct ct_err err = {0};
         chaos_start(nth);
-        int rc = ct_vault_parse_login(login, strlen(login), &token, &err);
+        int rc = ct_vault_parse_login(login, strlen(login), &token, NULL, &err);
         struck = chaos_stop();
         assert_true(rc == 0 || err.code != 0);
         assert_true(struck || rc == 0);
@@ -230,10 +322,17 @@ static void survives_want_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(hides_credentials), cmocka_unit_test(checks_tokens),
-        cmocka_unit_test(quotes_errors),     cmocka_unit_test(knows_sealed),
-        cmocka_unit_test(reads_logins),      cmocka_unit_test(reads_secrets),
-        cmocka_unit_test(explains_404),      cmocka_unit_test(survives_want_of_memory),
+        cmocka_unit_test(hides_credentials),
+        cmocka_unit_test(checks_tokens),
+        cmocka_unit_test(quotes_errors),
+        cmocka_unit_test(knows_sealed),
+        cmocka_unit_test(reads_logins),
+        cmocka_unit_test(reads_leases),
+        cmocka_unit_test(knows_modest_answers),
+        cmocka_unit_test(reads_secrets),
+        cmocka_unit_test(tells_versions_by_shape),
+        cmocka_unit_test(explains_404),
+        cmocka_unit_test(survives_want_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

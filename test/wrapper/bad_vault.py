@@ -16,7 +16,9 @@ import time
 TOKEN = "hvs.CAESIJ-planted-token-9f27c1d4"
 JWT = "eyJhbGciOiJSUzI1NiJ9.cGxhbnRlZC1qd3QtYm9keQ.c2lnbmF0dXJlLXBsYW50ZWQ"
 VALUE = "planted-Value-5e8b21c07a"
-HIDDEN = (TOKEN, JWT, VALUE)
+SECRET_ID = "5e1cf83d-planted-83d1a9c04e"
+WRAPPING = "hvs.CAESIM-planted-wrap-51c0d7aa-"  # and what it does
+HIDDEN = (TOKEN, JWT, VALUE, SECRET_ID, WRAPPING)
 
 
 def answer(status, body=b"", *, headers=(), length=None):
@@ -41,8 +43,9 @@ def deleted(destroyed):
         "version": 2, "deletion_time": "2026-01-01T00:00:00Z", "destroyed": destroyed}}})
 
 
-def login_ok():
-    return answer(200, {"auth": {"client_token": TOKEN, "lease_duration": 3600, "renewable": True}})
+def login_ok(lease=3600):
+    return answer(200, {"auth": {"client_token": TOKEN, "lease_duration": lease,
+                                 "renewable": True}})
 
 
 # Each returns bytes to send, then whether to close the connection. `server` counts tries by name.
@@ -58,6 +61,12 @@ ANSWERS = {
     "fine": lambda s: secret({"password": VALUE, "user": "web", "empty": "", "number": 7,
                               "flag": True, "none": None, "list": [VALUE], "object": {"a": VALUE},
                               "nul": VALUE + "\0x", "newline": "a\nb", "big": "x" * 200000}),
+    "whole": lambda s: secret({"WHOLE_A": VALUE, "whole.b": ""}),
+    "whole-odd": lambda s: secret({"a b": VALUE}),
+    "whole-reserved": lambda s: secret({"LD_PRELOAD": VALUE}),
+    "whole-path": lambda s: secret({"PATH": VALUE}),
+    "whole-none": lambda s: secret({}),
+    "whole-many": lambda s: secret({f"K{i}": VALUE for i in range(257)}),
     "denied": lambda s: errors(403, "1 error occurred:\n\t* permission denied\n\n"),
     "bad-request": lambda s: errors(400, "invalid role name"),
     "echo": lambda s: errors(403, f"bad token {TOKEN}", f"bad jwt {JWT}", f"part {JWT[10:40]}"),
@@ -68,7 +77,12 @@ ANSWERS = {
     # Small on the wire, large once parsed: each "[]," becomes an array of its own.
     "bloated": lambda s: answer(200, b'{"data":{"data":{"a":[' + b"[]," * 80000 + b"[]]}}}"),
     "long-text": lambda s: answer(200, b'{"data":{"data":{"a":"' + b"x" * 262000 + b'"}}}'),
-    "v1": lambda s: answer(200, {"data": {"password": VALUE}}),
+    "v1": lambda s: answer(200, {"lease_id": "", "data": {"password": VALUE}}),
+    "leased": lambda s: answer(200, {"lease_id": "db/creds/x/1", "data": {"password": VALUE}}),
+    "no-data": lambda s: answer(200, {"data": [VALUE]}),
+    # One member short of version 2: version 1, with keys of those names.
+    "half-v2": lambda s: answer(200, {"data": {"data": {"password": VALUE}, "metadata": {
+        "version": 3, "destroyed": False}}}),
     "no-object": lambda s: answer(200, {"data": {"data": [VALUE]}}),
     "not-json": lambda s: answer(200, b"<html>" + VALUE.encode() + b"</html>"),
     "half-json": lambda s: answer(200, b'{"data":{"data":{"password":"' + VALUE.encode()),
@@ -94,6 +108,7 @@ ANSWERS = {
     "mfa": lambda s: answer(200, {"auth": {"mfa_requirement": {"mfa_request_id": "1"}}}),
 }
 # Fail twice, then answer well.
+INVALID_WRAPPING = errors(400, "wrapping token is not valid or does not exist")
 FLAKY = {"flaky-503": "broken", "flaky-sealed": "sealed", "flaky-cut": "cut",
          "flaky-hang-up": "hang-up", "flaky-429": "overloaded"}
 
@@ -130,6 +145,8 @@ class BadVault:
         self.requests = []
         self.connections = 0
         self.tries = {}
+        self.lease = 3600  # seconds of a token's life
+        self.renewal = None  # name of the answer to a renewal; None: granted
         self.greeting = greeting  # bytes sent to whoever connects, instead of HTTP
         self.lock = threading.Lock()
         self.context = None
@@ -148,6 +165,8 @@ class BadVault:
     def close(self):
         # Closed under the thread's feet, the descriptor's number could become the next server's
         # listener, and this thread would answer for it with the wrong certificate.
+        if self.listener.fileno() < 0:
+            return  # closed already
         self.listener.shutdown(socket.SHUT_RDWR)
         self.thread.join()
         self.listener.close()
@@ -198,16 +217,41 @@ class BadVault:
         return not close
 
     def _answer(self, method, path, headers, body):
+        if path.startswith("/v1/sys/wrapping/"):
+            return self._wrapping(path.rsplit("/", 1)[1], headers, json.loads(body))
+        if path == "/v1/auth/token/renew-self":
+            if headers.get("x-vault-token") != TOKEN:
+                return errors(403, "permission denied")
+            return login_ok(self.lease) if self.renewal is None else self._named(self.renewal)
+        if path == "/v1/auth/token/lookup-self" and headers.get("x-vault-token") == TOKEN:
+            return answer(200, {"data": {"ttl": self.lease, "renewable": True}})
         if method == "POST":
             login = json.loads(body)
-            if login["jwt"] != JWT:
+            approle = "/approle/" in path
+            role = login["role_id" if approle else "role"]
+            if login["secret_id" if approle else "jwt"] != (SECRET_ID if approle else JWT):
                 return errors(403, "permission denied")
-            if login["role"] == "slow":
+            if role == "slow":
                 time.sleep(1)
-            return login_ok() if login["role"] in ("fine", "slow") else self._named(login["role"])
+            return login_ok(self.lease) if role in ("fine", "slow") else self._named(role)
         if headers.get("x-vault-token") != TOKEN:
             return errors(403, "permission denied")
         return self._named(re.sub(r"\?.*", "", path).rsplit("/", 1)[1])
+
+    def _wrapping(self, what, headers, body):
+        """Wrapping tokens end with what they do: good, foreign, lost, odd, none, or are void."""
+        token = body["token"] if what == "lookup" else headers.get("x-vault-token", "")
+        kind = token.removeprefix(WRAPPING)
+        with self.lock:
+            used = self.tries.get(token, 0)
+            self.tries[token] = used + (what == "unwrap")
+        if kind not in ("good", "foreign", "lost", "odd", "none") or used:
+            return INVALID_WRAPPING
+        if what == "lookup":
+            made = "sys/wrapping/wrap" if kind == "foreign" else "auth/approle/role/web/secret-id"
+            return answer(200, {"data": {} if kind == "odd" else {"creation_path": made}})
+        reply = answer(200, {"data": {} if kind == "none" else {"secret_id": SECRET_ID}})
+        return cut(reply) if kind == "lost" else reply
 
     def _named(self, name):
         with self.lock:

@@ -24,8 +24,10 @@ READS = {
     "missing": (102, ["Vault has no secret secret/data/missing"]),
     "deleted": (102, ["version 2 of secret secret/data/deleted is deleted"]),
     "destroyed": (102, ["version 2 of secret secret/data/destroyed is destroyed"]),
-    "v1": (102, ["secret/data/v1", "not a KV version 2 answer", "MOUNT/data/NAME"]),
-    "no-object": (102, ["secret/data/no-object", "not a KV version 2 answer"]),
+    "leased": (102, ["secret/data/leased is made for this reader and leased"]),
+    "no-data": (102, ["secret/data/no-data", "not the answer of a KV engine", "MOUNT/data/NAME"]),
+    "no-object": (102, ["secret/data/no-object has no key password"]),
+    "half-v2": (102, ["secret/data/half-v2 has no key password"]),
     "not-json": (102, ["secret/data/not-json", "not JSON"]),
     "half-json": (102, ["secret/data/half-json", "cut short"]),
     "empty": (102, ["secret/data/empty", "not JSON"]),
@@ -77,6 +79,9 @@ REFERENCES = {
     "vault:secret/data/fine#object": (102, ["variable S", "key object is an object"]),
     "vault:secret/data/fine#nul": (102, ["variable S", "key nul holds a NUL"]),
     "vault:secret/data/other-version#password#2": (102, ["version 2 was asked for", "version 9"]),
+    "vault:kv/v1#password#2": (102, ["secret kv/v1", "version 2 was asked for",
+                                     "KV version 1 keeps no versions"]),
+    "vault:kv/half-v2#data": (102, ["variable S", "key data is an object"]),
     "vault:secret/data/missing#password#4": (102, ["no version 4 of secret secret/data/missing"]),
     "vault:nomount/x#password": (102, ["Vault has no secret nomount/x", "MOUNT/data/NAME"]),
     "${vault:secret/data/fine#big}" * 4: (102, ["variable S", "exceed 524288 bytes"]),
@@ -140,6 +145,37 @@ class BadInput(unittest.TestCase):
         for value, (code, words) in REFERENCES.items():
             with self.subTest(value=value[:60]):
                 self.refused(self.read(value), code, words)
+
+    def test_kv_version_1(self):
+        result = self.read("${vault:kv/v1#password}:${vault:secret/data/fine#user}")
+        self.assertEqual((result.returncode, result.stdout), (0, f"value={VALUE}:web\n"),
+                         result.stderr)
+        harness.assert_nothing_leaks(self, result.stderr)
+
+    def test_whole_paths(self):
+        """Each key of a path becomes a variable; what cannot be one is refused."""
+        show = [harness.PYTHON, "-c", "import os; print(os.environ['WHOLE_A'], os.environ['S'],"
+                " 'whole.b' in os.environ)"]
+        settings = self.rig.settings(paths=f"{PATH}whole")
+        result = self.rig.run(show, settings, {"S": f"vault:{PATH}whole#WHOLE_A"})
+        self.assertEqual((result.returncode, result.stdout), (0, f"{VALUE} {VALUE} True\n"),
+                         result.stderr)
+        harness.assert_nothing_leaks(self, result.stderr)
+        for name, words in {
+                "whole-odd": ['variable "a b"', "letters, digits"],
+                "whole-reserved": ["LD_ are reserved"],
+                "whole-path": ["variable PATH is in the environment already"],
+                "whole-none": ["has no keys"],
+                "whole-many": ["more than 256 keys"],
+                "fine": ["key number is a number"],
+                "missing": ["Vault has no secret secret/data/missing"],
+                "denied": ["403"],
+                f"whole,{PATH}whole": ["variable WHOLE_A comes from two secrets"]}.items():
+            with self.subTest(paths=name):
+                self.refused(self.rig.run(SHOW, self.rig.settings(paths=PATH + name)), 102,
+                             [PATH + name.split(",")[0], *words])
+        self.refused(self.rig.run(SHOW, self.rig.settings(paths="a,,b")), 104,
+                     ['paths: "" is no path'])
 
     def test_malformed_reference_is_told_before_login(self):
         before = len(self.rig.vault.requests)
@@ -310,10 +346,69 @@ class BadInput(unittest.TestCase):
         before = len(self.rig.vault.requests)
         result = self.read(f"vault:{PATH}fine#password", settings)
         self.assertEqual(result.stdout, f"value={VALUE}\n", result.stderr)
-        self.assertEqual([m for m, _, _ in self.rig.vault.requests[before:]], ["GET"])
+        self.assertEqual([p for _, p, _ in self.rig.vault.requests[before:]][:1],
+                         [f"/v1/{PATH}fine"])
         path.write_text("hvs.another-token-that-is-refused")
         self.refused(self.read(f"vault:{PATH}fine#password", settings), 102,
                      ["secret/data/fine", "403"])
+
+    def with_credential(self, text, **changes):
+        path = self.rig.folder / "credential"
+        path.write_text(text + "\n")
+        return self.rig.settings(token_file=str(path), **changes)
+
+    def test_jwt_login(self):
+        before = len(self.rig.vault.requests)
+        result = self.read(f"vault:{PATH}fine#password", self.rig.settings(auth="jwt"))
+        self.assertEqual(result.stdout, f"value={VALUE}\n", result.stderr)
+        self.assertEqual(self.rig.vault.requests[before][1], "/v1/auth/jwt/login")
+        self.refused(self.read(f"vault:{PATH}fine#password",
+                               self.rig.settings(auth="jwt", role="denied", auth_path="oidc/x")),
+                     101, ["login at auth/oidc/x as role denied", "403"])
+        self.refused(self.read(f"vault:{PATH}fine#password",
+                               self.rig.settings(auth="jwt", role=None)), 104, ["role is missing"])
+
+    def test_approle_login(self):
+        settings = self.with_credential(bad_vault.SECRET_ID, auth="approle")
+        before = len(self.rig.vault.requests)
+        result = self.read(f"vault:{PATH}fine#password", settings)
+        self.assertEqual(result.stdout, f"value={VALUE}\n", result.stderr)
+        harness.assert_nothing_leaks(self, result.stderr)
+        self.assertEqual([(m, p) for m, p, _ in self.rig.vault.requests[before:]],
+                         [("POST", "/v1/auth/approle/login"), ("GET", f"/v1/{PATH}fine")])
+        self.refused(self.read(f"vault:{PATH}fine#password",
+                               self.with_credential("another-secret-id", auth="approle")),
+                     101, ["login at auth/approle as role fine", "403", "permission denied"])
+
+    def wrapped(self, kind, **changes):
+        return self.read(f"vault:{PATH}fine#password", self.with_credential(
+            bad_vault.WRAPPING + kind, auth="approle", secret_id_wrapped=True, **changes))
+
+    def test_wrapped_secret_id(self):
+        before = len(self.rig.vault.requests)
+        result = self.wrapped("good")
+        self.assertEqual(result.stdout, f"value={VALUE}\n", result.stderr)
+        harness.assert_nothing_leaks(self, result.stderr)
+        sent = self.rig.vault.requests[before:]
+        self.assertEqual([p for _, p, _ in sent],
+                         ["/v1/sys/wrapping/lookup", "/v1/sys/wrapping/unwrap",
+                          "/v1/auth/approle/login", f"/v1/{PATH}fine"])
+        self.assertEqual(["x-vault-token" in h for _, _, h in sent], [False, True, False, True])
+        void = ["is not valid (any more)", "may have been intercepted", "works once"]
+        file = str(self.rig.folder / "credential")
+        self.refused(self.wrapped("good"), 101, [file, "If nothing of yours used it", *void])
+        self.refused(self.wrapped("unheard-of"), 101, [file, *void])
+        # Used up by this start itself: the answer was lost on its way.
+        self.refused(self.wrapped("lost", retry_budget_ms=5000), 101,
+                     ["A try of this start whose answer was lost may have used it", *void])
+        # Unwrapped by somebody, and what it held wrapped again: not even unwrapped.
+        before = len(self.rig.vault.requests)
+        self.refused(self.wrapped("foreign"), 101,
+                     ["was made by sys/wrapping/wrap and not by auth/approle/role/NAME/secret-id",
+                      "may have been intercepted"])
+        self.assertEqual(len(self.rig.vault.requests) - before, 1)
+        self.refused(self.wrapped("odd"), 101, ["holds no data.creation_path"])
+        self.refused(self.wrapped("none"), 101, ["holds no data.secret_id"])
 
     def test_minimum_that_cannot_be_reached_costs_no_login(self):
         for settings, words in [
