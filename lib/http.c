@@ -298,6 +298,13 @@ static bool cut_in_handshake(const struct ct_http *http)
            strstr(http->errbuf, "unexpected eof") != NULL;
 }
 
+// What OpenSSL says of a first record that is none: of plain HTTP, as a rule.
+static bool no_tls(const struct ct_http *http)
+{
+    return strstr(http->errbuf, "wrong version number") != NULL ||
+           strstr(http->errbuf, "packet length too long") != NULL;
+}
+
 static int explain(const struct ct_http *http, CURLcode rc, const struct sink *sink,
                    const char *url, struct ct_err *err)
 {
@@ -324,12 +331,22 @@ static int explain(const struct ct_http *http, CURLcode rc, const struct sink *s
     }
     if (rc == CURLE_UNSUPPORTED_PROTOCOL && strncasecmp(url, "http", 4) == 0) {
         code = CT_EPROTO; // libcurl's word for what looks like HTTP/0.9
-        text = "the answer is not HTTP";
+        text =
+            strncasecmp(url, "http:", 5) == 0
+                ? "the answer is not HTTP; does it speak TLS? Then the address begins with https://"
+                : "the answer is not HTTP";
     }
     long status = 0; // set once a status line was read
     (void)curl_easy_getinfo(http->curl, CURLINFO_RESPONSE_CODE, &status);
     if (rc == CURLE_PARTIAL_FILE || (rc == CURLE_RECV_ERROR && status != 0)) {
         text = "the answer was cut short";
+    }
+    if (rc == CURLE_SSL_CACERT_BADFILE) {
+        return ct_err_set(err, code, "%.*s: the CA file %s cannot be read as PEM certificates: %s",
+                          url_len, url, http->ca_file, text);
+    }
+    if (rc == CURLE_SSL_CONNECT_ERROR && no_tls(http)) {
+        return ct_err_set(err, code, "%.*s: %s; does it speak TLS?", url_len, url, text);
     }
     if (code == CT_EDENIED) {
         return ct_err_set(err, code,

@@ -60,6 +60,16 @@ static int serve(const struct ct_webhook_settings *settings)
     return 0;
 }
 
+// One a line, each with the program's name.
+static void tell_problems(const char *problems)
+{
+    while (*problems != '\0') {
+        size_t len = strcspn(problems, "\n");
+        (void)fprintf(stderr, "cloudtaser-webhook: %.*s\n", (int)len, problems);
+        problems += len + (problems[len] == '\n');
+    }
+}
+
 int main(int argc, char **argv)
 {
     struct ct_webhook_settings settings = {0};
@@ -77,7 +87,7 @@ int main(int argc, char **argv)
         return 0;
     }
     if (r < 0) {
-        (void)fprintf(stderr, "cloudtaser-webhook: %s\n", err.msg);
+        tell_problems(err.msg);
         return 2;
     }
     ct_log_init("cloudtaser-webhook", (enum ct_log_format)settings.log_format);

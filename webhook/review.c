@@ -6,6 +6,8 @@
 
 #include "json.h"
 
+#define CONTINUED "…" // where a sentence is cut, and where it goes on
+
 static const char *or_empty(const char *text)
 {
     return text != NULL ? text : "";
@@ -127,10 +129,17 @@ void ct_warnings_add(struct ct_warnings *w, const char *fmt, ...)
     (void)vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
     make_utf8(text);
+    const char *before = "";
     for (const char *p = text; *p != '\0';) {
-        size_t len = piece_length(p, CT_WARNING_BYTES);
-        add_piece(w, p, len);
+        char piece[CT_WARNING_BYTES + 1];
+        size_t room = CT_WARNING_BYTES - strlen(before);
+        bool last = strlen(p) <= room;
+        size_t len = last ? strlen(p) : piece_length(p, room - strlen(CONTINUED));
+        int n =
+            snprintf(piece, sizeof(piece), "%s%.*s%s", before, (int)len, p, last ? "" : CONTINUED);
+        add_piece(w, piece, n > 0 ? (size_t)n : 0);
         p += len;
+        before = CONTINUED " ";
     }
 }
 

@@ -28,7 +28,7 @@ struct ct_review {
 CT_CHECKED int ct_review_read(const json_t *document, struct ct_review *ret, struct ct_err *err);
 
 // Warnings for the one who created the pod. Each is cut into pieces of at most 256 bytes, the API
-// server's bound; more than CT_WARNINGS_MAX pieces are left out. Zero-initialise with .text.max set.
+// server's bound, with "…" where it goes on; more than CT_WARNINGS_MAX pieces are left out. Zero-initialise with .text.max set.
 #define CT_WARNINGS_MAX 16
 #define CT_WARNING_BYTES 256
 // Room for all of them, whatever they hold: an escaped character takes six bytes.

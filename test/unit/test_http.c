@@ -146,7 +146,8 @@ static void takes_answers_apart(void **state)
         {OK "Transfer-Encoding: chunked\r\n\r\n8\r\nhi", true, CT_EUNAVAIL, 0, "cut short", ""},
         {"", true, CT_EUNAVAIL, 0, "Server returned nothing", ""},
         {OK "Content-Length: 10\r\n\r\nhi", false, CT_EUNAVAIL, 0, "timed out", ""},
-        {"garbage\r\n\r\n", true, CT_EPROTO, 0, "/v1/x: the answer is not HTTP", ""},
+        {"garbage\r\n\r\n", true, CT_EPROTO, 0, "/v1/x: the answer is not HTTP; does it speak TLS?",
+         ""},
     };
     for (size_t i = 0; i < CT_ARRAY_LEN(cases); i++) {
         struct server s;

@@ -253,8 +253,13 @@ class BadInput(unittest.TestCase):
         vault = BadVault(greeting=b"HTTP/1.1 400 Bad Request\r\n\r\n")
         settings = self.rig.settings(address=f"https://127.0.0.1:{vault.port}")
         self.refused(self.read(f"vault:{PATH}fine#password", settings), 103,
-                     [f"https://127.0.0.1:{vault.port}"])
+                     [f"https://127.0.0.1:{vault.port}", "does it speak TLS?"])
         vault.close()
+
+    def test_a_ca_file_that_is_no_pem(self):
+        path = self.rig.folder / "jwt"
+        self.refused(self.read(f"vault:{PATH}fine#password", self.rig.settings(ca_file=str(path))),
+                     103, [f"the CA file {path} cannot be read as PEM certificates"])
 
     def test_nobody_there(self):
         with socket.create_server(("127.0.0.1", 0)) as taken:
