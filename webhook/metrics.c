@@ -17,10 +17,8 @@ static const struct {
 };
 
 static const char *const error_names[CT_REQUEST_ERROR_COUNT] = {
-    [CT_REQUEST_MALFORMED] = "malformed",
-    [CT_REQUEST_TOO_LARGE] = "too_large",
-    [CT_REQUEST_INTERNAL] = "internal",
-    [CT_REQUEST_NOT_READY] = "not_ready",
+    [CT_REQUEST_MALFORMED] = "malformed",   [CT_REQUEST_TOO_LARGE] = "too_large",
+    [CT_REQUEST_INTERNAL] = "internal",     [CT_REQUEST_NOT_READY] = "not_ready",
     [CT_REQUEST_NOT_SERVED] = "not_served",
 };
 
