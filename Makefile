@@ -17,7 +17,7 @@ demo: ## the whole way on this machine, in words: patch, run, attack, refusal
 	@tools/build dev all static
 	@tools/demo
 
-test: ## check, then every test there is (up to 40 min the first time, about 7 later)
+test: ## check, then every test there is (up to 40 min the first time, about 10 later)
 	@tools/test all
 
 test-unit: ## unit tests, golden files and fuzz corpora, plain and with sanitizers
