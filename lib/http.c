@@ -24,9 +24,6 @@ static const char *const system_ca_files[] = {
 
 struct ct_http {
     CURL *curl;
-    CURLM *multi; // with `wake`, from the first request on
-    struct curl_slist *resolved;
-    const struct ct_http_wake *wake;
     size_t max_answer;
     bool verify;
     bool (*stop)(void *cls);
@@ -127,24 +124,6 @@ static int choose_ca(struct ct_http *http, const char *ca_file, struct ct_err *e
     return 0;
 }
 
-static void wipe_list(struct curl_slist *list)
-{
-    for (struct curl_slist *i = list; i != NULL; i = i->next) {
-        explicit_bzero(i->data, strlen(i->data));
-    }
-    curl_slist_free_all(list);
-}
-
-static bool append(struct curl_slist **list, const char *line)
-{
-    struct curl_slist *grown = curl_slist_append(*list, line);
-    if (grown == NULL) {
-        return false;
-    }
-    *list = grown;
-    return true;
-}
-
 static CURLcode set_tls(struct ct_http *http)
 {
     CURL *c = http->curl;
@@ -181,7 +160,6 @@ static CURLcode set_options(struct ct_http *http, const struct ct_http_options *
     rc |= curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, (long)options->timeout_ms);
     rc |= curl_easy_setopt(c, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)options->max_answer);
     rc |= curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, take_body);
-    rc |= curl_easy_setopt(c, CURLOPT_RESOLVE, http->resolved);
     rc |= curl_easy_setopt(c, CURLOPT_NOPROGRESS, 0L);
     rc |= curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, ask_stop);
     rc |= curl_easy_setopt(c, CURLOPT_XFERINFODATA, http);
@@ -198,11 +176,6 @@ int ct_http_new(const struct ct_http_options *options, struct ct_http **ret, str
     http->verify = !options->skip_verify;
     http->stop = options->stop;
     http->stop_cls = options->stop_cls;
-    http->wake = options->wake;
-    if (options->resolved != NULL && options->resolved[0] != '\0' &&
-        !append(&http->resolved, options->resolved)) {
-        return ct_err_set(err, CT_ENOMEM, "out of memory for the HTTP client");
-    }
     if (http->verify) {
         int rc = choose_ca(http, options->ca_file, err);
         if (rc < 0) {
@@ -225,8 +198,6 @@ void ct_http_free(struct ct_http *http)
     if (http->curl != NULL) {
         curl_easy_cleanup(http->curl);
     }
-    curl_multi_cleanup(http->multi);
-    curl_slist_free_all(http->resolved);
     explicit_bzero(http, sizeof(*http));
     free(http);
 }
@@ -241,6 +212,24 @@ void ct_http_answer_done(struct ct_http_answer *a)
     if (a != NULL) {
         ct_buf_wipe(&a->body);
     }
+}
+
+static void wipe_list(struct curl_slist *list)
+{
+    for (struct curl_slist *i = list; i != NULL; i = i->next) {
+        explicit_bzero(i->data, strlen(i->data));
+    }
+    curl_slist_free_all(list);
+}
+
+static bool append(struct curl_slist **list, const char *line)
+{
+    struct curl_slist *grown = curl_slist_append(*list, line);
+    if (grown == NULL) {
+        return false;
+    }
+    *list = grown;
+    return true;
 }
 
 // NULL on success with *ret set; else nothing is left behind.
@@ -407,42 +396,6 @@ static CURLcode set_request(CURL *c, const char *url, struct curl_slist *list, c
     return rc;
 }
 
-// As curl_easy_perform(), with an eye on http->wake. libcurl blocks nowhere in it but while it looks
-// names up, which `resolved` makes needless.
-static CURLcode perform_awake(struct ct_http *http)
-{
-    if (http->multi == NULL) {
-        http->multi = curl_multi_init();
-    }
-    if (http->multi == NULL || curl_multi_add_handle(http->multi, http->curl) != CURLM_OK) {
-        return CURLE_OUT_OF_MEMORY;
-    }
-    CURLcode result = CURLE_OK;
-    int running = 1;
-    while (result == CURLE_OK && running > 0) {
-        struct curl_waitfd wake = {.fd = http->wake->fd, .events = CURL_WAIT_POLLIN};
-        if (curl_multi_perform(http->multi, &running) != CURLM_OK ||
-            (running > 0 && curl_multi_poll(http->multi, &wake, 1, 1000, NULL) != CURLM_OK)) {
-            result = CURLE_OUT_OF_MEMORY;
-            continue;
-        }
-        if (running > 0 && wake.revents != 0) {
-            http->wake->woken(http->wake->cls);
-        }
-        if (running > 0 && http->stop != NULL && http->stop(http->stop_cls)) {
-            result = CURLE_ABORTED_BY_CALLBACK;
-        }
-    }
-    int left = 0;
-    const CURLMsg *message = curl_multi_info_read(http->multi, &left);
-    if (result == CURLE_OK) {
-        result = message != NULL && message->msg == CURLMSG_DONE ? message->data.result
-                                                                 : CURLE_ABORTED_BY_CALLBACK;
-    }
-    (void)curl_multi_remove_handle(http->multi, http->curl);
-    return result;
-}
-
 int ct_http_request(struct ct_http *http, const char *url, const char *const *headers,
                     const char *body, size_t body_len, struct ct_http_answer *ret,
                     struct ct_err *err)
@@ -463,7 +416,7 @@ int ct_http_request(struct ct_http *http, const char *url, const char *const *he
     http->errbuf[0] = '\0';
     CURLcode rc = set_request(http->curl, url, list, body, body_len, &sink);
     if (rc == CURLE_OK) {
-        rc = http->wake != NULL ? perform_awake(http) : curl_easy_perform(http->curl);
+        rc = curl_easy_perform(http->curl);
     }
     int result = 0;
     if (rc == CURLE_OK) {

@@ -11,13 +11,6 @@
 #include "buf.h"
 #include "err.h"
 
-// A descriptor that is watched while a request is under way: `woken` is called when it can be read.
-struct ct_http_wake {
-    int fd;
-    void (*woken)(void *cls);
-    void *cls;
-};
-
 struct ct_http_options {
     const char *ca_file; // PEM; NULL or "": the system's
     bool skip_verify;
@@ -28,11 +21,6 @@ struct ct_http_options {
     // NULL.
     bool (*stop)(void *cls);
     void *stop_cls;
-    // NULL: requests block. With it `stop` is asked after each call of `woken` too. Borrowed.
-    const struct ct_http_wake *wake;
-    // "HOST:PORT:ADDRESS[,ADDRESS…]" in place of a look-up of the name, which would block; NULL or ""
-    // for none.
-    const char *resolved;
 };
 
 struct ct_http; // a connection that is kept alive between requests; not thread-safe

@@ -6,12 +6,10 @@
 #include <jansson.h>
 #include <openssl/crypto.h>
 #include <poll.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <time.h>
 
 #include "config.h"
 #include "ct_version.h"
@@ -20,9 +18,7 @@
 #include "launch.h"
 #include "log.h"
 #include "proof.h"
-#include "renewal.h"
 #include "resolve.h"
-#include "resolver.h"
 #include "score_log.h"
 #include "secmem.h"
 #include "supervise.h"
@@ -357,71 +353,24 @@ static int start(struct wrapper *w, struct ct_err *err)
     return code != 0 ? code : launch(w, err);
 }
 
-// ---- beside the app
-
-static void turn(void *cls)
+// Nobody needs them once the app has its own.
+static void forget_secrets(struct wrapper *w)
 {
-    (void)cls;
-    (void)ct_supervise_turn();
+    ct_secrets_done(&w->secrets);
+    ct_vault_free(w->vault);
+    w->vault = NULL;
 }
 
-static bool app_has_ended(void *cls)
-{
-    (void)cls;
-    return ct_supervise_turn();
-}
-
-static struct ct_http_wake wake = {.fd = -1, .woken = turn};
-
-static void wait_beside(void *cls, unsigned ms)
-{
-    struct pollfd signals = {.fd = wake.fd, .events = POLLIN};
-    struct timespec t;
-    (void)cls;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    int64_t end = (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000 + ms;
-    for (int64_t left = ms; left > 0 && !ct_supervise_turn();) {
-        (void)poll(&signals, 1, (int)left);
-        (void)clock_gettime(CLOCK_MONOTONIC, &t);
-        left = end - ((int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000);
-    }
-}
-
-static int resolve_beside(void *cls, const char *host, char *ret, size_t size, struct ct_err *err)
-{
-    (void)cls;
-    return ct_resolver_ask("/proc/self/exe", host, &wake, app_has_ended, ret, size, err);
-}
-
-// A reader that does not empty the pipe behind stderr may not hold the wrapper up, so a line is
-// written only when there is room for it.
-static void tell_beside(enum ct_log_level level, const char *sentence)
-{
-    struct pollfd room = {.fd = STDERR_FILENO, .events = POLLOUT};
-    if (poll(&room, 1, 0) == 1 && (room.revents & POLLOUT) != 0) {
-        ct_log(level, "%s", sentence);
-    }
-}
-
+// The app runs and must be looked after: a reader that does not empty the pipe behind stderr may
+// not hold the wrapper up, so the line is written only when there is room for it.
 static int run(struct wrapper *w)
 {
-    static const struct ct_vault_hooks beside = {
-        .wake = &wake, .wait = wait_beside, .resolve = resolve_beside, .stop = app_has_ended};
-    struct ct_renewal renewal;
-    char started[256];
-    ct_secrets_done(&w->secrets); // nobody needs them once the app has its own
-    (void)snprintf(started, sizeof(started), "started %s (pid %d)", w->argv[0], (int)w->app.pid);
-    tell_beside(CT_LOG_INFO, started);
-    wake.fd = ct_supervise_wake_fd();
-    if (wake.fd < 0) {
-        tell_beside(CT_LOG_WARN, "the Vault token is not renewed: signalfd(2) is refused");
-        return ct_supervise(w->app.pid, NULL);
+    forget_secrets(w);
+    struct pollfd room = {.fd = STDERR_FILENO, .events = POLLOUT};
+    if (poll(&room, 1, 0) == 1 && (room.revents & POLLOUT) != 0) {
+        ct_log(CT_LOG_INFO, "started %s (pid %d)", w->argv[0], (int)w->app.pid);
     }
-    ct_vault_go_on(w->vault, &beside);
-    ct_renewal_begin(&renewal, w->vault, w->config.auth != CT_AUTH_TOKEN, tell_beside);
-    const struct ct_supervise_work work = {
-        .due_ms = ct_renewal_due_ms, .run = ct_renewal_run, .cls = &renewal};
-    return ct_supervise(w->app.pid, &work);
+    return ct_supervise(w->app.pid);
 }
 
 // -1: no such option, go on.
@@ -450,9 +399,6 @@ int main(int argc, char **argv)
     if (code >= 0) {
         return code;
     }
-    if (argc == 3 && strcmp(argv[1], CT_RESOLVER_OPTION) == 0) {
-        return ct_resolver_answer(argv[2]); // asked by the wrapper itself
-    }
     ct_log_init("cloudtaser-wrapper", CT_LOG_TEXT);
     if (argc < 3 || strcmp(argv[1], "--") != 0) {
         (void)ct_err_set(&err, CT_EINVAL,
@@ -466,7 +412,6 @@ int main(int argc, char **argv)
     environ = no_environment;
     code = start(&w, &err);
     code = code != 0 ? fail(code, err.msg) : run(&w);
-    ct_secrets_done(&w.secrets);
-    ct_vault_free(w.vault);
+    forget_secrets(&w);
     return code;
 }

@@ -11,14 +11,12 @@
 #include "supervise.h"
 
 #include <errno.h>
-#include <poll.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "exit_code.h"
@@ -29,15 +27,6 @@
 
 // Signals that came before the app was there to get them; bit n - 1 for signal n.
 static uint64_t early;
-
-// The one app of this process.
-static struct {
-    pid_t pid;
-    bool ended;
-    int code;
-} watched;
-
-static int wake_fd = -1;
 
 int ct_supervise_prepare(sigset_t *ret_app_mask, struct ct_err *err)
 {
@@ -142,49 +131,16 @@ static void forward(siginfo_t *info, pid_t app)
     (void)kill(app, info->si_signo);
 }
 
-int ct_supervise_wake_fd(void)
+int ct_supervise(pid_t app)
 {
     const uint64_t all = ALL_SIGNALS;
-    if (wake_fd < 0) {
-        wake_fd = (int)syscall(SYS_signalfd4, -1, &all, sizeof(all), SFD_CLOEXEC | SFD_NONBLOCK);
-    }
-    return wake_fd;
-}
-
-bool ct_supervise_turn(void)
-{
-    const uint64_t all = ALL_SIGNALS;
-    static const struct timespec at_once = {0};
-    while (!watched.ended) {
+    int code = 0;
+    while (!reap(app, &code)) {
         siginfo_t info = {0};
-        watched.ended = reap(watched.pid, &watched.code);
-        if (watched.ended ||
-            syscall(SYS_rt_sigtimedwait, &all, &info, &at_once, sizeof(all)) <= 0) {
-            break;
-        }
-        forward(&info, watched.pid);
-    }
-    return watched.ended;
-}
-
-int ct_supervise(pid_t app, const struct ct_supervise_work *work)
-{
-    struct pollfd wake = {.fd = work != NULL ? ct_supervise_wake_fd() : -1, .events = POLLIN};
-    watched.pid = app;
-    watched.ended = false;
-    while (!ct_supervise_turn()) {
-        int due = wake.fd >= 0 ? work->due_ms(work->cls) : -1;
-        if (due == 0) {
-            work->run(work->cls);
-        } else if (wake.fd >= 0) {
-            (void)poll(&wake, 1, due);
-        } else {
-            const uint64_t all = ALL_SIGNALS;
-            siginfo_t info = {0};
-            if (syscall(SYS_rt_sigtimedwait, &all, &info, NULL, sizeof(all)) > 0) {
-                forward(&info, app);
-            }
+        long signal = syscall(SYS_rt_sigtimedwait, &all, &info, NULL, sizeof(all));
+        if (signal > 0) {
+            forward(&info, app);
         }
     }
-    return watched.code;
+    return code;
 }

@@ -5,7 +5,6 @@
 #define CT_SUPERVISE_H
 
 #include <signal.h>
-#include <stdbool.h>
 #include <sys/types.h>
 
 #include "err.h"
@@ -18,24 +17,8 @@ CT_CHECKED int ct_supervise_prepare(sigset_t *ret_app_mask, struct ct_err *err);
 // forwarded whoever sent it. (Later a terminal's signals reach the app by themselves.)
 void ct_supervise_fork_follows(void);
 
-// What is to be done beside, now and then, without ever holding the duties up.
-struct ct_supervise_work {
-    int (*due_ms)(void *cls); // time until there is something to do: 0 now, -1 never
-    // Does it. What waits in here waits for ct_supervise_wake_fd() too, calls ct_supervise_turn() when
-    // that can be read, and gives up once it returned true.
-    void (*run)(void *cls);
-    void *cls;
-};
-
 // Forwards signals, reaps orphans, passes stops on, until `app` ended. Returns its exit code, or
-// 128+n when signal n ended it. `work` may be NULL.
-int ct_supervise(pid_t app, const struct ct_supervise_work *work);
-
-// A descriptor that can be read when a signal waits (signalfd(2); read by nobody). -1: not to be had,
-// then no work is done.
-int ct_supervise_wake_fd(void);
-
-// Does all that can be done at once. True: the app has ended.
-bool ct_supervise_turn(void);
+// 128+n when signal n ended it.
+int ct_supervise(pid_t app);
 
 #endif

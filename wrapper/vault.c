@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vault_internal.h"
 
-#include <arpa/inet.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,9 +13,6 @@
 // Of one answer. Together with what parsing it takes, about five times this, it must fit into the
 // arena beside TLS and its certificates.
 #define ANSWER_MAX ((size_t)256 << 10)
-// Beside a running app: of a login or a renewal.
-#define SMALL_ANSWER_MAX ((size_t)16 << 10)
-#define ADDRESSES_MAX 512
 #define FIRST_DELAY_MS 100U
 #define LAST_DELAY_MS 5000U
 #define WAIT_SLICE_MS 100U
@@ -54,18 +50,6 @@ void ct_vault_wipe(char **s)
     }
 }
 
-void ct_vault_go_on(struct ct_vault *v, const struct ct_vault_hooks *hooks)
-{
-    ct_vault_disconnect(v);
-    v->hooks = *hooks;
-    v->beside = true;
-}
-
-const struct ct_vault_lease *ct_vault_lease(const struct ct_vault *v)
-{
-    return &v->lease;
-}
-
 const char *ct_vault_token(const struct ct_vault *v)
 {
     return v->token;
@@ -95,54 +79,22 @@ void ct_vault_free(struct ct_vault *v)
     free(v);
 }
 
-// "HOST:PORT:ADDRESSES" of the address in the settings, where names must be looked up by the hook; ""
-// where there is nothing to look up.
-static int resolve(struct ct_vault *v, char *out, size_t size, struct ct_err *err)
-{
-    const char *host = strstr(v->config->vault_address, "://") + 3;
-    size_t len = strcspn(host, ":");
-    const char *port = host[len] == ':'                                     ? host + len + 1
-                       : strncmp(v->config->vault_address, "https", 5) == 0 ? "443"
-                                                                            : "80";
-    char name[256];
-    struct in_addr number;
-    out[0] = '\0';
-    (void)snprintf(name, sizeof(name), "%.*s", (int)len, host);
-    if (v->hooks.resolve == NULL || host[0] == '[' || inet_pton(AF_INET, name, &number) == 1) {
-        return 0;
-    }
-    char addresses[ADDRESSES_MAX];
-    int rc = v->hooks.resolve(v->hooks.cls, name, addresses, sizeof(addresses), err);
-    if (rc == 0) {
-        (void)snprintf(out, size, "%s:%s:%s", name, port, addresses);
-    }
-    return rc;
-}
-
 static int connect_to(struct ct_vault *v, struct ct_err *err)
 {
     if (v->http != NULL) {
         return 0;
     }
     const struct ct_config *c = v->config;
-    char resolved[ADDRESSES_MAX + 300];
-    int rc = resolve(v, resolved, sizeof(resolved), err);
-    if (rc < 0) {
-        v->exit_code = CT_EXIT_UNREACHABLE;
-        return rc;
-    }
     struct ct_http_options options = {
         .ca_file = c->ca_file,
         .skip_verify = c->skip_verify,
         .connect_timeout_ms = c->connect_timeout_ms,
         .timeout_ms = c->timeout_ms,
-        .max_answer = v->beside ? SMALL_ANSWER_MAX : ANSWER_MAX,
-        .wake = v->hooks.wake,
-        .resolved = resolved,
+        .max_answer = ANSWER_MAX,
         .stop = v->hooks.stop,
         .stop_cls = v->hooks.cls,
     };
-    rc = ct_http_new(&options, &v->http, err);
+    int rc = ct_http_new(&options, &v->http, err);
     if (rc < 0) {
         // The one thing that can be wrong before anything is sent is the CA file that settings name.
         v->exit_code = rc == -CT_ENOMEM ? CT_EXIT_OTHER : CT_EXIT_CONFIGURATION;
@@ -262,11 +214,6 @@ static int try_once(struct ct_vault *v, const struct ct_vault_request *rq,
     if (rc < 0) {
         return explain_transport(v, rq, rc, err);
     }
-    if (v->beside && !ct_vault_answer_modest(ret->body.data, ret->body.len)) {
-        v->exit_code = rq->refused_exit;
-        return ct_err_set(err, CT_ETOOBIG, "%s: Vault's answer holds more than %d values", rq->what,
-                          CT_VAULT_MODEST_VALUES);
-    }
     bool missing = ret->status == 404 && rq->refused_exit == CT_EXIT_SECRET;
     if (ret->status == 200 || missing) {
         return 0;
@@ -296,10 +243,6 @@ static bool stopped(const struct ct_vault *v)
 
 static void wait_for(const struct ct_vault *v, unsigned delay_ms)
 {
-    if (v->hooks.wait != NULL) {
-        v->hooks.wait(v->hooks.cls, delay_ms);
-        return;
-    }
     uint64_t end = ct_vault_now_ms() + delay_ms;
     for (uint64_t now = ct_vault_now_ms(); now < end && !stopped(v); now = ct_vault_now_ms()) {
         uint64_t slice = end - now < WAIT_SLICE_MS ? end - now : WAIT_SLICE_MS;
@@ -329,12 +272,11 @@ int ct_vault_exchange(struct ct_vault *v, const struct ct_vault_request *rq,
     struct ct_err *why = err != NULL ? err : &local;
     for (unsigned attempt = 0;; attempt++) {
         int rc = connect_to(v, why);
-        if (rc == 0) {
-            bound_request(v);
-            rc = try_once(v, rq, ret, why);
-        } else if (rc != -CT_EUNAVAIL) {
+        if (rc < 0) {
             return rc;
         }
+        bound_request(v);
+        rc = try_once(v, rq, ret, why);
         v->tries = attempt + 1;
         if (rc == 0) {
             return 0;

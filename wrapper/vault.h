@@ -10,17 +10,9 @@
 #include "config.h"
 #include "err.h"
 #include "exit_code.h"
-#include "http.h"
-#include "vault_answer.h"
 
 // How the client talks to the program around it; libraries never log. Any may be NULL.
 struct ct_vault_hooks {
-    // With `wake` nothing blocks: requests watch its descriptor, and `wait` takes the place of sleeping
-    // between tries. Borrowed.
-    const struct ct_http_wake *wake;
-    void (*wait)(void *cls, unsigned ms);
-    // Looks a host name up, into "ADDRESS[,ADDRESS…]", where looking it up in the client would block.
-    int (*resolve)(void *cls, const char *host, char *ret, size_t size, struct ct_err *err);
     // A try failed for a reason that may pass (`why` says which); the next one follows in delay_ms.
     void (*retry)(void *cls, const struct ct_err *why, unsigned delay_ms);
     // Asked often while it waits: true gives everything up.
@@ -41,18 +33,6 @@ CT_DEFINE_AUTO(ct_vault, ct_vault_free);
 // retries starts here and is shared by the reads that follow.
 CT_CHECKED int ct_vault_login(struct ct_vault *v, struct ct_err *err);
 const char *ct_vault_token(const struct ct_vault *v); // NULL before login
-// What is known of the token's life, as of the last login, renewal or look-up.
-const struct ct_vault_lease *ct_vault_lease(const struct ct_vault *v);
-
-// From now on with other hooks, beside a running app: answers are small or refused, so that
-// no answer can use the memory up. A login that fails keeps the token there was.
-void ct_vault_go_on(struct ct_vault *v, const struct ct_vault_hooks *hooks);
-
-// POST auth/token/renew-self. CT_EDENIED when refused, CT_EUNAVAIL after retries; ct_vault_lease()
-// tells the new lease.
-CT_CHECKED int ct_vault_renew(struct ct_vault *v, struct ct_err *err);
-// GET auth/token/lookup-self: the lease of a token that did not come from a login. Errors likewise.
-CT_CHECKED int ct_vault_look_up(struct ct_vault *v, struct ct_err *err);
 
 // The newest (version 0) or one version of a secret, which only KV version 2 has: the object of its
 // keys, a new reference.

@@ -21,10 +21,8 @@ struct ct_vault {
     char *wrapping;   // the wrapping token that was used up for secret_id
     char *secret_id;  // what it held, for a later login
     enum ct_exit_code exit_code;
-    struct ct_vault_lease lease; // of the token
-    bool beside;                 // an app runs: ct_vault_go_on()
-    uint64_t deadline_ms;        // of the budget, CLOCK_MONOTONIC; 0: not started
-    unsigned tries;              // of the last exchange
+    uint64_t deadline_ms; // of the budget, CLOCK_MONOTONIC; 0: not started
+    unsigned tries;       // of the last exchange
 };
 
 // One thing asked of Vault. `refused_exit` is what a refusal ends the wrapper with: it tells a login

@@ -6,14 +6,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "supervise.h"
@@ -26,8 +24,6 @@ struct report {
 };
 
 // Starts `app` under a supervisor, both in a forked process; returns the supervisor's pid.
-static const struct ct_supervise_work *work; // of the supervisors below
-
 static pid_t supervise(void (*app)(const sigset_t *mask, int out), int out,
                        void (*before_fork)(void))
 {
@@ -49,7 +45,7 @@ static pid_t supervise(void (*app)(const sigset_t *mask, int out), int out,
         app(&mask, out);
         _exit(98);
     }
-    _exit(ct_supervise(pid, work));
+    _exit(ct_supervise(pid));
 }
 
 static int exit_code_of(pid_t pid)
@@ -165,49 +161,6 @@ static void forwards_early_signals_but_not_its_own(void **state)
     (void)close(pipes[1]);
 }
 
-// Work that waits for two seconds, each time: long past every signal below.
-static int due_now(void *cls)
-{
-    return *(bool *)cls ? 0 : -1;
-}
-
-static void wait_long(void *cls)
-{
-    struct pollfd wake = {.fd = ct_supervise_wake_fd(), .events = POLLIN};
-    *(bool *)cls = false;
-    for (int i = 0; i < 1000 && !ct_supervise_turn(); i++) {
-        (void)poll(&wake, 1, 2000);
-    }
-}
-
-static void is_not_held_up_by_work(void **state)
-{
-    (void)state;
-    static bool due = true;
-    static const struct ct_supervise_work slow = {.due_ms = due_now, .run = wait_long, .cls = &due};
-    int pipes[2];
-    work = &slow;
-    assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
-    pid_t supervisor = supervise(tells, pipes[1], NULL);
-    assert_int_equal(next(pipes[0]).signal, 0);
-    struct timespec begin;
-    struct timespec end;
-    (void)clock_gettime(CLOCK_MONOTONIC, &begin);
-    for (int i = 0; i < 100; i++) {
-        const union sigval value = {.sival_int = i};
-        assert_int_equal(sigqueue(supervisor, SIGRTMIN + 3, value), 0);
-        assert_int_equal(next(pipes[0]).value, i);
-    }
-    assert_int_equal(kill(supervisor, SIGTERM), 0);
-    assert_int_equal(next(pipes[0]).signal, SIGTERM);
-    assert_int_equal(exit_code_of(supervisor), 0);
-    (void)clock_gettime(CLOCK_MONOTONIC, &end);
-    assert_true(end.tv_sec - begin.tv_sec < 2);
-    work = NULL;
-    (void)close(pipes[0]);
-    (void)close(pipes[1]);
-}
-
 static void prepares(void **state)
 {
     (void)state;
@@ -239,7 +192,6 @@ int main(void)
         cmocka_unit_test(passes_the_end_on),
         cmocka_unit_test(keeps_values),
         cmocka_unit_test(forwards_early_signals_but_not_its_own),
-        cmocka_unit_test(is_not_held_up_by_work),
         cmocka_unit_test(prepares),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

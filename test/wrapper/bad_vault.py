@@ -43,9 +43,8 @@ def deleted(destroyed):
         "version": 2, "deletion_time": "2026-01-01T00:00:00Z", "destroyed": destroyed}}})
 
 
-def login_ok(lease=3600):
-    return answer(200, {"auth": {"client_token": TOKEN, "lease_duration": lease,
-                                 "renewable": True}})
+def login_ok():
+    return answer(200, {"auth": {"client_token": TOKEN, "lease_duration": 3600, "renewable": True}})
 
 
 # Each returns bytes to send, then whether to close the connection. `server` counts tries by name.
@@ -145,8 +144,6 @@ class BadVault:
         self.requests = []
         self.connections = 0
         self.tries = {}
-        self.lease = 3600  # seconds of a token's life
-        self.renewal = None  # name of the answer to a renewal; None: granted
         self.greeting = greeting  # bytes sent to whoever connects, instead of HTTP
         self.lock = threading.Lock()
         self.context = None
@@ -165,8 +162,6 @@ class BadVault:
     def close(self):
         # Closed under the thread's feet, the descriptor's number could become the next server's
         # listener, and this thread would answer for it with the wrong certificate.
-        if self.listener.fileno() < 0:
-            return  # closed already
         self.listener.shutdown(socket.SHUT_RDWR)
         self.thread.join()
         self.listener.close()
@@ -219,12 +214,6 @@ class BadVault:
     def _answer(self, method, path, headers, body):
         if path.startswith("/v1/sys/wrapping/"):
             return self._wrapping(path.rsplit("/", 1)[1], headers, json.loads(body))
-        if path == "/v1/auth/token/renew-self":
-            if headers.get("x-vault-token") != TOKEN:
-                return errors(403, "permission denied")
-            return login_ok(self.lease) if self.renewal is None else self._named(self.renewal)
-        if path == "/v1/auth/token/lookup-self" and headers.get("x-vault-token") == TOKEN:
-            return answer(200, {"data": {"ttl": self.lease, "renewable": True}})
         if method == "POST":
             login = json.loads(body)
             approle = "/approle/" in path
@@ -233,7 +222,7 @@ class BadVault:
                 return errors(403, "permission denied")
             if role == "slow":
                 time.sleep(1)
-            return login_ok(self.lease) if role in ("fine", "slow") else self._named(role)
+            return login_ok() if role in ("fine", "slow") else self._named(role)
         if headers.get("x-vault-token") != TOKEN:
             return errors(403, "permission denied")
         return self._named(re.sub(r"\?.*", "", path).rsplit("/", 1)[1])

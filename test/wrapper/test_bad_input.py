@@ -351,8 +351,7 @@ class BadInput(unittest.TestCase):
         before = len(self.rig.vault.requests)
         result = self.read(f"vault:{PATH}fine#password", settings)
         self.assertEqual(result.stdout, f"value={VALUE}\n", result.stderr)
-        self.assertEqual([p for _, p, _ in self.rig.vault.requests[before:]][:1],
-                         [f"/v1/{PATH}fine"])
+        self.assertEqual([m for m, _, _ in self.rig.vault.requests[before:]], ["GET"])
         path.write_text("hvs.another-token-that-is-refused")
         self.refused(self.read(f"vault:{PATH}fine#password", settings), 102,
                      ["secret/data/fine", "403"])
