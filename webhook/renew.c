@@ -66,7 +66,7 @@ static void tell_trouble(struct ct_renew *renew, const struct ct_err *err)
     ct_log(CT_LOG_ERROR, "the certificate: %s; the one in use stays", err->msg);
 }
 
-static void tell_events(struct ct_renew *renew, int event, const struct ct_err *why)
+static void tell_secret(const struct ct_renew *renew, int event, const struct ct_err *why)
 {
     const struct ct_certs_place *place = &renew->options.place;
     static const struct {
@@ -87,6 +87,11 @@ static void tell_events(struct ct_renew *renew, int event, const struct ct_err *
             ct_log(CT_LOG_INFO, "Secret %s/%s: %s", place->namespace, place->secret, texts[i].text);
         }
     }
+}
+
+static void tell_registration(struct ct_renew *renew, int event)
+{
+    const struct ct_certs_place *place = &renew->options.place;
     if ((event & CT_CERTS_PATCHED) != 0) {
         ct_log(CT_LOG_INFO, "the caBundle of webhook configuration %s has been brought up to date",
                place->configuration);
@@ -125,6 +130,10 @@ static unsigned round_once(struct ct_renew *renew)
     int event = ct_certs_round(renew->kube, &renew->options.place, &renew->options.plan, time(NULL),
                                &renew->set, &why, &err);
     int shown = show(renew, event < 0 ? NULL : &err);
+    if (event >= 0) {
+        // In the Secret it is, even where another replica was quicker to tell the API server of it.
+        tell_secret(renew, event, &why);
+    }
     if (event >= 0 && (event & CT_CERTS_CONFLICT) != 0) {
         // Somebody else is at work: what they did is seen at once, their next step not hit.
         renew->conflicts++;
@@ -138,7 +147,7 @@ static unsigned round_once(struct ct_renew *renew)
         }
         return ct_kube_backoff(renew->failures, 0);
     }
-    tell_events(renew, event, &why);
+    tell_registration(renew, event);
     renew->failures = 0;
     set_trouble(renew, "");
     atomic_store(&renew->ready, true);
