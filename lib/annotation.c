@@ -25,6 +25,8 @@ struct row {
                 struct ct_err *err);
     size_t offset; // of the member, where the reader needs one
     int (*check)(const char *key, const char *value, struct ct_err *err);
+    const char *value; // what is allowed, for the documents
+    const char *help;  // likewise, what it means; both in Markdown
 };
 
 static int refuse(struct ct_err *err, const char *key, const char *value, const char *allowed)
@@ -232,35 +234,58 @@ static int read_nothing(const struct row *row, const char *key, const char *valu
 }
 
 static const struct row rows[] = {
-    {"inject", read_bool, offsetof(struct ct_annotations, inject), NULL},
-    {"status", read_nothing, 0, NULL},
-    {"vault-address", read_string, offsetof(struct ct_annotations, vault_address), check_address},
-    {"vault-role", read_string, offsetof(struct ct_annotations, vault_role), ct_config_check_role},
-    {"vault-auth-method", read_auth, 0, NULL},
+    {"inject", read_bool, offsetof(struct ct_annotations, inject), NULL, "`\"true\"`, `\"false\"`",
+     "`true` opts in"},
+    {"status", read_nothing, 0, NULL, "`injected`", "written by the webhook"},
+    {"vault-address", read_string, offsetof(struct ct_annotations, vault_address), check_address,
+     "URL", "Vault's or OpenBao's address; must be the operator's default or on its allow-list"},
+    {"vault-role", read_string, offsetof(struct ct_annotations, vault_role), ct_config_check_role,
+     "name", "role for the kubernetes and jwt logins; for approle the role id (no default)"},
+    {"vault-auth-method", read_auth, 0, NULL, "`kubernetes`, `jwt`, `approle`, `token`",
+     "how to log in; default `kubernetes`"},
     {"vault-auth-path", read_string, offsetof(struct ct_annotations, vault_auth_path),
-     check_auth_path},
+     check_auth_path, "path", "mount of the login method, default its name"},
     {"vault-namespace", read_string, offsetof(struct ct_annotations, vault_namespace),
-     check_namespace},
-    {"vault-audience", read_string, offsetof(struct ct_annotations, vault_audience),
-     check_audience},
+     check_namespace, "path", "sent as `X-Vault-Namespace`"},
+    {"vault-audience", read_string, offsetof(struct ct_annotations, vault_audience), check_audience,
+     "text", "audience of the service-account token, default the API server's own"},
     {"vault-ca-configmap", read_string, offsetof(struct ct_annotations, vault_ca_configmap),
-     check_object_name},
+     check_object_name, "name",
+     "ConfigMap whose key `ca.crt` verifies Vault; needs the operator's permission"},
     {"vault-token-secret", read_string, offsetof(struct ct_annotations, vault_token_secret),
-     check_object_name},
+     check_object_name, "name", "with the token method: Secret whose key `token` holds the token"},
     {"vault-secret-id-secret", read_string, offsetof(struct ct_annotations, vault_secret_id_secret),
-     check_object_name},
+     check_object_name, "name",
+     "with the approle method: Secret whose key `secret-id` holds the secret id"},
     {"vault-secret-id-wrapped", read_bool, offsetof(struct ct_annotations, vault_secret_id_wrapped),
-     NULL},
-    {"vault-skip-verify", read_bool, offsetof(struct ct_annotations, vault_skip_verify), NULL},
-    {"plain-environment", read_bool, offsetof(struct ct_annotations, plain_environment), NULL},
-    {"secret-paths", read_secret_paths, 0, NULL},
-    {"env-map", read_env_map, 0, NULL},
-    {"min-protection-score", read_score, 0, NULL},
-    {"require", read_require, 0, NULL},
-    {"containers", read_containers, 0, NULL},
+     NULL, "`\"true\"`, `\"false\"`",
+     "`true`: that key holds a response-wrapping token for the secret id, which can be used once"},
+    {"vault-skip-verify", read_bool, offsetof(struct ct_annotations, vault_skip_verify), NULL,
+     "`\"true\"`, `\"false\"`", "`true`: no TLS verification; needs the operator's permission"},
+    {"plain-environment", read_bool, offsetof(struct ct_annotations, plain_environment), NULL,
+     "`\"true\"`, `\"false\"`",
+     "`true`: deliver in the clear where nothing better can be had, at the points' price; needs "
+     "the operator's permission"},
+    {"secret-paths", read_secret_paths, 0, NULL, "`secret/data/db,…`",
+     "secrets that `env-map` takes keys of"},
+    {"env-map", read_env_map, 0, NULL, "`password=PGPASSWORD,…`",
+     "which key becomes which variable; with several paths `PATH#key=NAME`; `*` takes every listed "
+     "path whole, `PATH#*` that one"},
+    {"min-protection-score", read_score, 0, NULL, "points",
+     "the least score that the pod may start with; the highest of all sources wins"},
+    {"require", read_require, 0, NULL, "`memfd_secret,…`",
+     "checks that must pass, whatever the sum"},
+    {"containers", read_containers, 0, NULL, "`app,worker`",
+     "containers to protect, by name; default: the author's containers that hold a reference, else "
+     "the regular ones"},
 };
 
-static const struct row bare_row = {CT_MIN_SCORE_VARIABLE, read_score, 0, NULL};
+static const struct row bare_row = {CT_MIN_SCORE_VARIABLE,
+                                    read_score,
+                                    0,
+                                    NULL,
+                                    "points",
+                                    "`min-protection-score` without the prefix"};
 
 static const struct row *find_row(const char *key)
 {
@@ -273,6 +298,19 @@ static const struct row *find_row(const char *key)
         }
     }
     return NULL;
+}
+
+bool ct_annotation_describe(size_t i, struct ct_annotation_info *ret)
+{
+    static const struct ct_annotation_info variable = {ENV_PREFIX "NAME", "`PATH#KEY[#VERSION]`",
+                                                       "one variable, exactly"};
+    if (i == CT_ARRAY_LEN(rows)) {
+        *ret = variable;
+        return true;
+    }
+    const struct row *row = i < CT_ARRAY_LEN(rows) ? &rows[i] : &bare_row;
+    *ret = (struct ct_annotation_info){row->name, row->value, row->help};
+    return i <= CT_ARRAY_LEN(rows) + 1;
 }
 
 static int refuse_unknown(struct ct_err *err, const char *key)

@@ -66,6 +66,15 @@ CT_CHECKED int ct_annotations_parse(const json_t *annotations, struct ct_annotat
                                     struct ct_err *err);
 void ct_annotations_done(struct ct_annotations *a);
 
+// For docs/annotations.md. Static texts in Markdown; names stand without the prefix.
+struct ct_annotation_info {
+    const char *name;
+    const char *value; // what is allowed
+    const char *help;  // what it means
+};
+// Annotation number `i`, "env.NAME" and the bare key among them. False past the end. Thread-safe.
+bool ct_annotation_describe(size_t i, struct ct_annotation_info *ret);
+
 // Is this a name that an environment variable may have? [A-Za-z_][A-Za-z0-9_.-]*, at most 253, and
 // not reserved (CLOUDTASER_*, LD_*).
 CT_CHECKED int ct_annotation_check_variable(const char *name, struct ct_err *err);

@@ -322,14 +322,42 @@ static void survives_lack_of_memory(void **state)
     assert_true(nth > 10);
 }
 
+static void describes_each(void **state)
+{
+    (void)state;
+    struct ct_annotation_info info;
+    struct ct_annotations a;
+    size_t n = 0;
+    for (; ct_annotation_describe(n, &info); n++) {
+        char members[256];
+        struct ct_err err = {0};
+        assert_true(info.name[0] != '\0' && info.value[0] != '\0' && info.help[0] != '\0');
+        // Known to the parser: whatever it says of the value, it is not that.
+        (void)snprintf(members, sizeof(members), "\"%s%s\":\"\"",
+                       strcmp(info.name, CT_MIN_SCORE_VARIABLE) == 0 ? "" : P, info.name);
+        (void)!parse(members, &a, &err);
+        ct_annotations_done(&a);
+        assert_null(strstr(err.msg, "unknown annotation"));
+    }
+    assert_true(n > 20);
+    assert_string_equal(info.name, CT_MIN_SCORE_VARIABLE);
+    assert_false(ct_annotation_describe(n + 1, &info));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_all_of_them),         cmocka_unit_test(reads_none),
-        cmocka_unit_test(takes_the_highest_minimum), cmocka_unit_test(maps_paths_and_keys),
-        cmocka_unit_test(takes_paths_whole),         cmocka_unit_test(refuses_with_key_and_value),
-        cmocka_unit_test(bounds_counts_and_lengths), cmocka_unit_test(sees_opted_in_pods),
-        cmocka_unit_test(checks_variables),          cmocka_unit_test(survives_lack_of_memory),
+        cmocka_unit_test(reads_all_of_them),
+        cmocka_unit_test(describes_each),
+        cmocka_unit_test(reads_none),
+        cmocka_unit_test(takes_the_highest_minimum),
+        cmocka_unit_test(maps_paths_and_keys),
+        cmocka_unit_test(takes_paths_whole),
+        cmocka_unit_test(refuses_with_key_and_value),
+        cmocka_unit_test(bounds_counts_and_lengths),
+        cmocka_unit_test(sees_opted_in_pods),
+        cmocka_unit_test(checks_variables),
+        cmocka_unit_test(survives_lack_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

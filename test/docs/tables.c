@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Prints one of the tables that the documents hold, as Markdown: tables NAME.
+#include <string.h>
+
+#include "annotation.h"
+#include "score.h"
+#include "settings.h"
+
+// A cell of a Markdown table: '|' would end it.
+static void print_cell(const char *text)
+{
+    for (; *text != '\0'; text++) {
+        (void)printf("%s%c", *text == '|' ? "\\" : "", *text);
+    }
+}
+
+static void print_options(void)
+{
+    ct_option_markdown(&ct_webhook_options, stdout);
+}
+
+static void print_annotations(void)
+{
+    struct ct_annotation_info info;
+    (void)puts("| key | value | meaning |\n|---|---|---|");
+    for (size_t i = 0; ct_annotation_describe(i, &info); i++) {
+        (void)printf("| `%s` | ", info.name);
+        print_cell(info.value);
+        (void)fputs(" | ", stdout);
+        print_cell(info.help);
+        (void)puts(" |");
+    }
+}
+
+static void print_checks(void)
+{
+    (void)puts("| check | points | decided by | proven about | proves |\n|---|---|---|---|---|");
+    for (int i = 0; i < CT_CHECK_COUNT; i++) {
+        const struct ct_check_info *info = ct_check_info((enum ct_check)i);
+        (void)printf("| `%s` | %d | %s | %s | ", info->name, info->points,
+                     info->node ? "node" : "pod", info->app ? "wrapper and app" : "wrapper");
+        print_cell(info->proves);
+        (void)puts(" |");
+    }
+    (void)printf("| all | %d | | | of them %d whatever the node |\n", ct_score_max(),
+                 ct_score_pod_share());
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        void (*print)(void);
+    } tables[] = {
+        {"options", print_options},
+        {"annotations", print_annotations},
+        {"checks", print_checks},
+    };
+    for (size_t i = 0; argc == 2 && i < CT_ARRAY_LEN(tables); i++) {
+        if (strcmp(argv[1], tables[i].name) == 0) {
+            tables[i].print();
+            return ferror(stdout) != 0;
+        }
+    }
+    (void)fputs("usage: tables options|annotations|checks\n", stderr);
+    return 2;
+}
