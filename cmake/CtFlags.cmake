@@ -25,11 +25,17 @@ target_compile_options(ct_base INTERFACE
     -Wold-style-definition -Wredundant-decls -Wundef -Wpointer-arith -Wwrite-strings -Wvla
     -Wimplicit-fallthrough -Wnested-externs -Wfloat-equal -Wdate-time
     -fno-common -fno-strict-aliasing -fno-delete-null-pointer-checks
-    -fstack-protector-strong -fcf-protection)
+    -fstack-protector-strong)
 if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
     target_compile_options(ct_base INTERFACE
         -Wlogical-op -Wduplicated-cond -Wduplicated-branches -Wjump-misses-init
         -Walloc-zero -Wtrampolines -fstack-clash-protection)
+endif()
+# Returns and indirect jumps that were not compiled are refused, where the processor can tell.
+if(CMAKE_SYSTEM_PROCESSOR STREQUAL "aarch64")
+    target_compile_options(ct_base INTERFACE -mbranch-protection=standard)
+else()
+    target_compile_options(ct_base INTERFACE -fcf-protection)
 endif()
 target_link_options(ct_base INTERFACE -Wl,-z,relro,-z,now,-z,noexecstack)
 
@@ -55,12 +61,16 @@ if(CT_FUZZ)
 endif()
 
 if(CT_STATIC)
-    # musl-gcc knows -static but not -static-pie: its start file and the linker's options by hand.
     target_compile_options(ct_flags INTERFACE
         -ffunction-sections -fdata-sections -fno-unwind-tables -fno-asynchronous-unwind-tables)
-    target_link_options(ct_flags INTERFACE
-        -static -nostartfiles "${CT_MUSL_LIB}/rcrt1.o"
-        -Wl,-pie,--no-dynamic-linker,-z,text,--gc-sections -s)
+    if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
+        # musl-gcc knows -static but not -static-pie: its start file and the linker's options by hand.
+        target_link_options(ct_flags INTERFACE
+            -static -nostartfiles "${CT_MUSL_LIB}/rcrt1.o"
+            -Wl,-pie,--no-dynamic-linker,-z,text,--gc-sections -s)
+    else()
+        target_link_options(ct_flags INTERFACE -static -pie -Wl,--gc-sections -s)
+    endif()
 else()
     target_link_options(ct_flags INTERFACE -pie)
 endif()

@@ -106,3 +106,16 @@ find_cargo() {
     done
     return 1
 }
+
+# find_pip: sets PIP_PYTHON to a Python that has pip. Debian's own often has none, and the first in PATH
+# may be a shim that wants a HOME.
+find_pip() {
+    local candidate
+    for candidate in /usr/bin/python3 "$(command -v python3 || true)"; do
+        if [ -x "$candidate" ] && "$candidate" -m pip --version >/dev/null 2>&1; then
+            PIP_PYTHON=$candidate
+            return 0
+        fi
+    done
+    return 1
+}

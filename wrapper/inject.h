@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// System calls run by another process that this one traces, stopped at the exit of its execve: the
-// processor-specific part of delivery. No instruction of the program is run or changed; the
-// `syscall` instruction used is the vDSO's.
+// System calls run by another process that this one traces, stopped at the exit of its execve. No
+// instruction of the program is run or changed; the system call instruction used is the vDSO's. What
+// differs from processor to processor is behind inject_arch.h.
 #ifndef CT_INJECT_H
 #define CT_INJECT_H
 
