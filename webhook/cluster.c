@@ -20,11 +20,11 @@
 #define WATCH_S                                                                                    \
     60 // how long the API server is asked to keep a watch open; it says something before
 #define SILENCE_MS 75000
-#define COALESCE_MS 100
 #define LOG_EVERY_MS 60000
 
 struct ct_cluster {
     struct ct_kube *kube;
+    const struct ct_kind *kind;
     struct ct_watch *watch;
     unsigned max_age_ms;
     pthread_t thread;
@@ -100,16 +100,16 @@ static void tell_trouble(struct ct_cluster *c, const struct ct_err *err)
     }
     c->logged_ms = now;
     if (age < 0) {
-        ct_log(CT_LOG_ERROR, "%s; not ready, for no nodes are known yet", err->msg);
+        ct_log(CT_LOG_ERROR, "%s; not ready, for no %s are known yet", err->msg, c->kind->plural);
     } else if (ct_cluster_usable(c)) {
         ct_log(CT_LOG_WARN,
-               "%s; the nodes as they were %" PRId64 " s ago stay in use until they are %u s old",
-               err->msg, age / 1000, c->max_age_ms / 1000);
+               "%s; the %s as they were %" PRId64 " s ago stay in use until they are %u s old",
+               err->msg, c->kind->plural, age / 1000, c->max_age_ms / 1000);
     } else {
         ct_log(CT_LOG_ERROR,
-               "%s; not ready, for what is known of the nodes is %" PRId64
+               "%s; not ready, for what is known of the %s is %" PRId64
                " s old (--nodes-max-age is %u s)",
-               err->msg, age / 1000, c->max_age_ms / 1000);
+               err->msg, c->kind->plural, age / 1000, c->max_age_ms / 1000);
     }
 }
 
@@ -129,6 +129,11 @@ bool ct_cluster_usable(const struct ct_cluster *c)
     return age >= 0 && age <= (int64_t)c->max_age_ms;
 }
 
+const char *ct_cluster_resource(const struct ct_cluster *c)
+{
+    return c->kind->plural;
+}
+
 uint64_t ct_cluster_count(struct ct_cluster *c, enum ct_cluster_event event)
 {
     return atomic_load_explicit(&c->counts[event], memory_order_relaxed);
@@ -143,12 +148,12 @@ void ct_cluster_trouble(struct ct_cluster *c, char *out, size_t size)
     }
     (void)pthread_mutex_lock(&c->lock);
     if (age < 0) {
-        (void)snprintf(out, size, "no nodes are known yet: %s",
+        (void)snprintf(out, size, "no %s are known yet: %s", c->kind->plural,
                        c->trouble[0] != '\0' ? c->trouble : "they are being listed");
     } else {
         (void)snprintf(out, size,
-                       "what is known of the nodes is %" PRId64 " s old, %u s are allowed: %s",
-                       age / 1000, c->max_age_ms / 1000, c->trouble);
+                       "what is known of the %s is %" PRId64 " s old, %u s are allowed: %s",
+                       c->kind->plural, age / 1000, c->max_age_ms / 1000, c->trouble);
     }
     (void)pthread_mutex_unlock(&c->lock);
 }
@@ -195,7 +200,8 @@ static int flush(struct ct_cluster *c, struct ct_err *err)
 static int on_idle(void *cls, struct ct_err *err)
 {
     struct ct_cluster *c = cls;
-    uint64_t wait = c->publish_ms * 10 > COALESCE_MS ? c->publish_ms * 10 : COALESCE_MS;
+    uint64_t wait = c->publish_ms * 10;
+    wait = wait > c->kind->gather_ms ? wait : c->kind->gather_ms;
     if (c->n_pending == 0 || now_ms() - c->pending_since < wait) {
         return 0;
     }
@@ -218,12 +224,14 @@ static void listing_done(struct listing *l)
     free(l->next);
 }
 
-static int copy_version(const json_t *object, char *out, struct ct_err *err)
+static int copy_version(const struct ct_cluster *c, const json_t *object, char *out,
+                        struct ct_err *err)
 {
     const char *version = ct_json_str(json_object_get(object, "metadata"), "resourceVersion");
     if (version == NULL || *version == '\0' || strlen(version) >= MAX_VERSION ||
         strspn(version, "0123456789") != strlen(version)) {
-        return ct_err_set(err, CT_EPROTO, "the API server's nodes carry no resourceVersion");
+        return ct_err_set(err, CT_EPROTO, "the API server's %s carry no resourceVersion",
+                          c->kind->plural);
     }
     (void)snprintf(out, MAX_VERSION, "%s", version);
     return 0;
@@ -239,41 +247,43 @@ static int parse(const char *data, size_t len, const char *what, json_t **ret, s
     return r == -CT_EINVAL ? ct_err_set(err, CT_EPROTO, "the API server: %s", err->msg) : r;
 }
 
-static int take_page(struct listing *l, const struct ct_buf *body, struct ct_err *err)
+static int take_page(const struct ct_cluster *c, struct listing *l, const struct ct_buf *body,
+                     struct ct_err *err)
 {
     CT_AUTO_JSON list = NULL;
-    int r = parse(body->len > 0 ? body->data : "", body->len, "a page of nodes", &list, err);
+    int r = parse(body->len > 0 ? body->data : "", body->len, "a page of a list", &list, err);
     const json_t *items = json_object_get(list, "items");
     const char *kind = ct_json_str(list, "kind");
-    if (r == 0 && (kind == NULL || strcmp(kind, "NodeList") != 0 ||
+    if (r == 0 && (kind == NULL || strcmp(kind, c->kind->list) != 0 ||
                    !(json_is_array(items) || items == NULL || json_is_null(items)))) {
-        r = ct_err_set(err, CT_EPROTO, "the API server answered no NodeList");
+        r = ct_err_set(err, CT_EPROTO, "the API server answered no %s", c->kind->list);
     }
-    r = r == 0 ? copy_version(list, l->version, err) : r;
+    r = r == 0 ? copy_version(c, list, l->version, err) : r;
     if (r == 0 && json_is_array(items)) {
-        r = ct_nodes_of_items(items, &l->pages[l->n], err);
+        r = ct_nodes_of_items(c->kind, items, &l->pages[l->n], err);
         l->n += r == 0;
     }
     const char *next = ct_json_str(json_object_get(list, "metadata"), "continue");
     free(ct_steal(&l->next));
     if (r == 0 && next != NULL && *next != '\0') {
         l->next = strdup(next);
-        r = l->next != NULL ? r : ct_err_set(err, CT_ENOMEM, "out of memory for a page of nodes");
+        r = l->next != NULL ? r : ct_err_set(err, CT_ENOMEM, "out of memory for a page");
     }
     return r;
 }
 
 // The path of the next page; a continue token is opaque.
-static int page_path(const struct listing *l, struct ct_buf *path, struct ct_err *err)
+static int page_path(const struct ct_cluster *c, const struct listing *l, struct ct_buf *path,
+                     struct ct_err *err)
 {
     static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     ct_buf_reset(path);
-    ct_buf_addf(path, "/api/v1/nodes?limit=%d%s", PAGE, l->next != NULL ? "&continue=" : "");
-    for (const char *c = l->next; c != NULL && *c != '\0'; c++) {
-        if (strchr(plain, *c) != NULL) {
-            ct_buf_add(path, c, 1);
+    ct_buf_addf(path, "%s?limit=%d%s", c->kind->path, PAGE, l->next != NULL ? "&continue=" : "");
+    for (const char *p = l->next; p != NULL && *p != '\0'; p++) {
+        if (strchr(plain, *p) != NULL) {
+            ct_buf_add(path, p, 1);
         } else {
-            ct_buf_addf(path, "%%%02X", (unsigned char)*c);
+            ct_buf_addf(path, "%%%02X", (unsigned char)*p);
         }
     }
     return path->failed ? ct_err_set(err, CT_EPROTO, "the API server's continue token is too long")
@@ -286,12 +296,13 @@ static int read_pages(struct ct_cluster *c, struct listing *l, struct ct_kube_an
     CT_AUTO_BUF path = {.max = 16384};
     do {
         if (l->n == MAX_PAGES) {
-            return ct_err_set(err, CT_ETOOBIG, "the API server's list of nodes has no end");
+            return ct_err_set(err, CT_ETOOBIG, "the API server's list of %s has no end",
+                              c->kind->plural);
         }
-        int r = page_path(l, &path, err);
+        int r = page_path(c, l, &path, err);
         const struct ct_kube_request request = {.method = "GET", .path = path.data};
         r = r == 0 ? ct_kube_send(c->kube, &request, answer, err) : r;
-        r = r == 0 ? take_page(l, &answer->body, err) : r;
+        r = r == 0 ? take_page(c, l, &answer->body, err) : r;
         if (r < 0) {
             return r;
         }
@@ -299,7 +310,7 @@ static int read_pages(struct ct_cluster *c, struct listing *l, struct ct_kube_an
     return 0;
 }
 
-static int list_nodes(struct ct_cluster *c, long *status, struct ct_err *err)
+static int list_all(struct ct_cluster *c, long *status, struct ct_err *err)
 {
     struct ct_kube_answer answer = {.body = {.max = MAX_PAGE_BYTES}};
     __attribute__((cleanup(listing_done))) struct listing l = {.n = 0};
@@ -315,9 +326,9 @@ static int list_nodes(struct ct_cluster *c, long *status, struct ct_err *err)
         (void)snprintf(c->version, sizeof(c->version), "%s", l.version);
         count(c, CT_CLUSTER_LISTED);
         heard(c);
-        ct_log(CT_LOG_INFO, "%zu nodes listed from %s in %" PRIu64 " ms",
-               ct_nodes_count(atomic_load(&c->watch->nodes)), ct_kube_server(c->kube),
-               now_ms() - start);
+        ct_log(CT_LOG_INFO, "%zu %s listed from %s in %" PRIu64 " ms",
+               ct_nodes_count(atomic_load(&c->watch->nodes)), c->kind->plural,
+               ct_kube_server(c->kube), now_ms() - start);
     }
     // The documents are many times larger than what is kept of them.
     (void)malloc_trim(0);
@@ -326,17 +337,18 @@ static int list_nodes(struct ct_cluster *c, long *status, struct ct_err *err)
 
 // ---- the watch ----
 
-static int take_node(struct ct_cluster *c, json_t *object, bool gone, struct ct_err *err)
+static int take_item(struct ct_cluster *c, json_t *object, bool gone, struct ct_err *err)
 {
     CT_AUTO(ct_nodes) *part = NULL;
     CT_AUTO_JSON items = json_array();
     if (!json_is_object(object)) {
-        return ct_err_set(err, CT_EPROTO, "the API server's watch sends an event without a node");
+        return ct_err_set(err, CT_EPROTO, "the API server's watch sends an event without a %s",
+                          c->kind->singular);
     }
     if (items == NULL || json_array_append(items, object) != 0) {
-        return ct_err_set(err, CT_ENOMEM, "out of memory for a node");
+        return ct_err_set(err, CT_ENOMEM, "out of memory for a %s", c->kind->singular);
     }
-    int r = ct_nodes_of_items(items, &part, err);
+    int r = ct_nodes_of_items(c->kind, items, &part, err);
     if (r < 0) {
         return r;
     }
@@ -366,15 +378,15 @@ static int take_error(struct ct_cluster *c, const json_t *object, struct ct_err 
         count(c, CT_CLUSTER_EXPIRED);
         return 1;
     }
-    return ct_err_set(err, CT_EUNAVAIL, "the API server ends the watch of nodes: %ld %.200s", code,
-                      message != NULL ? message : "");
+    return ct_err_set(err, CT_EUNAVAIL, "the API server ends the watch of %s: %ld %.200s",
+                      c->kind->plural, code, message != NULL ? message : "");
 }
 
 static int on_line(void *cls, const char *line, size_t len, struct ct_err *err)
 {
     struct ct_cluster *c = cls;
     CT_AUTO_JSON event = NULL;
-    int r = parse(line, len, "a node's event", &event, err);
+    int r = parse(line, len, "a watch's event", &event, err);
     const char *type = ct_json_str(event, "type");
     json_t *object = json_object_get(event, "object");
     type = type != NULL ? type : "";
@@ -383,11 +395,11 @@ static int on_line(void *cls, const char *line, size_t len, struct ct_err *err)
     }
     bool gone = strcmp(type, "DELETED") == 0;
     if (r == 0 && (gone || strcmp(type, "ADDED") == 0 || strcmp(type, "MODIFIED") == 0)) {
-        r = take_node(c, object, gone, err);
+        r = take_item(c, object, gone, err);
     } else if (r == 0 && strcmp(type, "BOOKMARK") != 0) {
         r = ct_err_set(err, CT_EPROTO, "the API server's watch speaks of an unknown event");
     }
-    r = r == 0 ? copy_version(object, c->version, err) : r;
+    r = r == 0 ? copy_version(c, object, c->version, err) : r;
     if (r < 0) {
         c->version[0] = '\0';
         return r;
@@ -403,7 +415,7 @@ static void on_opened(void *cls)
     heard(c);
 }
 
-static int watch_nodes(struct ct_cluster *c, long *status, struct ct_err *err)
+static int watch_all(struct ct_cluster *c, long *status, struct ct_err *err)
 {
     char path[256];
     struct ct_kube_answer answer = {0};
@@ -418,9 +430,8 @@ static int watch_nodes(struct ct_cluster *c, long *status, struct ct_err *err)
         .cls = c,
     };
     (void)snprintf(path, sizeof(path),
-                   "/api/v1/nodes?watch=1&allowWatchBookmarks=true&timeoutSeconds=%d"
-                   "&resourceVersion=%s",
-                   WATCH_S, c->version);
+                   "%s?watch=1&allowWatchBookmarks=true&timeoutSeconds=%d&resourceVersion=%s",
+                   c->kind->path, WATCH_S, c->version);
     int r = ct_kube_watch(c->kube, &stream, &answer, err);
     *status = answer.status;
     c->retry_after = answer.retry_after;
@@ -470,7 +481,7 @@ static void *run(void *arg)
         long status = 0;
         bool listing = c->version[0] == '\0';
         uint64_t start = now_ms();
-        int r = listing ? list_nodes(c, &status, &err) : watch_nodes(c, &status, &err);
+        int r = listing ? list_all(c, &status, &err) : watch_all(c, &status, &err);
         unsigned wait = 0;
         if (r < 0) {
             fail(c, status, &err);
@@ -505,11 +516,12 @@ int ct_cluster_start(struct ct_kube_config *config, unsigned max_age_ms, struct 
 {
     struct ct_cluster *c = calloc(1, sizeof(*c));
     if (c == NULL) {
-        return ct_err_set(err, CT_ENOMEM, "out of memory for watching nodes");
+        return ct_err_set(err, CT_ENOMEM, "out of memory for watching %s", watch->kind->plural);
     }
     // A page has a few tries of its own, so that one that fails does not cost those before it.
     const struct ct_kube_options options = {
         .retry_budget_ms = 5000, .stop = stopping, .stop_cls = c};
+    c->kind = watch->kind;
     c->watch = watch;
     c->max_age_ms = max_age_ms;
     (void)pthread_mutex_init(&c->lock, NULL);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The nodes as the API server tells of them: listed page by page, then watched, in a thread of their
+// The nodes, or the namespaces, as the API server tells of them: listed page by page, then watched, in a thread of their
 // own that publishes each new state to a struct ct_watch.
 #ifndef CT_WEBHOOK_CLUSTER_H
 #define CT_WEBHOOK_CLUSTER_H
@@ -27,7 +27,7 @@ const char *ct_cluster_event_name(enum ct_cluster_event event);
 
 struct ct_cluster;
 
-// Starts the thread, which logs. On success `config` is moved and left empty; `watch` must outlive it,
+// Starts the thread, which logs, for what `watch` is of. On success `config` is moved and left empty; `watch` must outlive it,
 // and nobody else may publish to it. CT_ENOMEM, CT_ESYSTEM.
 CT_CHECKED int ct_cluster_start(struct ct_kube_config *config, unsigned max_age_ms,
                                 struct ct_watch *watch, struct ct_cluster **ret,
@@ -43,6 +43,8 @@ CT_DEFINE_AUTO(ct_cluster, ct_cluster_stop);
 int64_t ct_cluster_age(const struct ct_cluster *cluster);
 // May requests be decided by it: is something known, and no older than the bound?
 bool ct_cluster_usable(const struct ct_cluster *cluster);
+// "nodes" or "namespaces".
+const char *ct_cluster_resource(const struct ct_cluster *cluster);
 uint64_t ct_cluster_count(struct ct_cluster *cluster, enum ct_cluster_event event);
 // Why it is not usable, a sentence. "" when it is.
 void ct_cluster_trouble(struct ct_cluster *cluster, char *out, size_t size);

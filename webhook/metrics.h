@@ -7,6 +7,7 @@
 
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "buf.h"
 #include "cluster.h"
@@ -24,7 +25,12 @@ enum ct_request_error {
     CT_REQUEST_ERROR_COUNT,
 };
 
-enum ct_reload_file { CT_RELOAD_CERTIFICATE, CT_RELOAD_NODES, CT_RELOAD_FILE_COUNT };
+enum ct_reload_file {
+    CT_RELOAD_CERTIFICATE,
+    CT_RELOAD_NODES,
+    CT_RELOAD_NAMESPACES,
+    CT_RELOAD_FILE_COUNT,
+};
 
 // Zero-initialised. Threads may count while others read.
 struct ct_metrics {
@@ -43,11 +49,20 @@ void ct_metrics_failed(struct ct_metrics *m, enum ct_request_error error, uint64
 void ct_metrics_refused(struct ct_metrics *m, enum ct_request_error error);
 void ct_metrics_reloaded(struct ct_metrics *m, enum ct_reload_file file, bool taken);
 
-// Appends all metrics. `nodes` may be NULL; certificate_expiry is in seconds since the epoch.
-void ct_metrics_render(struct ct_metrics *m, const struct ct_nodes *nodes,
-                       long long certificate_expiry, struct ct_buf *out);
+// What is told beside what was counted. Members may be NULL.
+struct ct_metrics_view {
+    const struct ct_nodes *nodes;
+    const struct ct_nodes *namespaces; // NULL: none are known, or they do not count
+    struct ct_cluster *clusters[2];
+    long long certificate_expiry; // seconds since the epoch
+};
 
-// Appends what there is to say of watching nodes in a cluster.
-void ct_metrics_render_cluster(struct ct_cluster *cluster, struct ct_buf *out);
+// Appends all metrics.
+void ct_metrics_render(struct ct_metrics *m, const struct ct_metrics_view *view,
+                       struct ct_buf *out);
+
+// The tables of a document: every metric, and the values of the labels that are not plain.
+void ct_metrics_markdown(FILE *out);
+void ct_metrics_markdown_labels(FILE *out);
 
 #endif

@@ -247,8 +247,9 @@ static void describe_wish(const struct ct_minimum *m, char *out, size_t size)
 {
     char checks[128];
     name_checks(m->require, checks, sizeof(checks));
-    (void)snprintf(out, size, "%s%.0d%s%s", m->points > 0 ? "a protection score of " : "",
-                   m->points, m->points > 0 && checks[0] != '\0' ? " and " : "", checks);
+    (void)snprintf(out, size, "%s%.0d%s%s%s", m->points > 0 ? "a protection score of " : "",
+                   m->points, m->of_namespace ? " (its namespace's label)" : "",
+                   m->points > 0 && checks[0] != '\0' ? " and " : "", checks);
 }
 
 // What in the pod itself costs points, and what to do about it.
@@ -303,16 +304,30 @@ static int check_ceiling(struct ct_case *c, struct ct_err *err)
         wish, ceiling, ct_score_max(), causes, lower);
 }
 
+// How old the nodes are that a denial speaks of; "" when they are not.
+static void describe_age(const struct ct_case *c, char *out, size_t size)
+{
+    out[0] = '\0';
+    if (c->age_s > 0) {
+        (void)snprintf(
+            out, size,
+            " (as they were %u s ago: the API server has not answered the webhook since)",
+            c->age_s);
+    }
+}
+
 static int deny_matchless(struct ct_case *c, const char *wish, struct ct_err *err)
 {
     const char *name = ct_json_str(c->spec, "nodeName");
     size_t n = ct_nodes_count(c->nodes);
+    char age[120];
+    describe_age(c, age, sizeof(age));
     if (name != NULL && *name != '\0') {
         return ct_case_deny(
             c, CT_REASON_SCORE, err,
             "the pod asks for %s, but its node \"%.80s\" is not among the %zu nodes that "
-            "are known",
-            wish, name, n);
+            "are known%s",
+            wish, name, n, age);
     }
     if (n == 0) {
         return ct_case_deny(c, CT_REASON_SCORE, err,
@@ -322,9 +337,9 @@ static int deny_matchless(struct ct_case *c, const char *wish, struct ct_err *er
     }
     return ct_case_deny(
         c, CT_REASON_SCORE, err,
-        "the pod asks for %s, but none of the %zu nodes that are known passes its "
+        "the pod asks for %s, but none of the %zu nodes that are known%s passes its "
         "nodeSelector, node affinity and tolerations; widen these, or add such a node",
-        wish, n);
+        wish, n, age);
 }
 
 static int deny_score(struct ct_case *c, const struct survey *s, struct ct_err *err)
@@ -335,6 +350,8 @@ static int deny_score(struct ct_case *c, const struct survey *s, struct ct_err *
     if (s->matching == 0) {
         return deny_matchless(c, wish, err);
     }
+    char age[120];
+    describe_age(c, age, sizeof(age));
     char nodes[900];
     describe_nodes(m, s, nodes, sizeof(nodes));
     char lower[80] = "";
@@ -344,9 +361,9 @@ static int deny_score(struct ct_case *c, const struct survey *s, struct ct_err *
     }
     return ct_case_deny(
         c, CT_REASON_SCORE, err,
-        "the pod asks for %s, but of %zu node%s that it may run on none reaches that. Run the "
+        "the pod asks for %s, but of %zu node%s that it may run on%s none reaches that. Run the "
         "agent on a node with kernel 6.5 or later%s. The best: %s",
-        wish, s->matching, s->matching == 1 ? "" : "s", lower, nodes);
+        wish, s->matching, s->matching == 1 ? "" : "s", age, lower, nodes);
 }
 
 // Checks without which the points cannot be had, beyond what the sum of the label tells: when not all

@@ -6,6 +6,7 @@
 #include "inject.h"
 #include "json.h"
 #include "minimum.h"
+#include "namespace.h"
 #include "peek.h"
 #include "pod.h"
 #include "scratch.h"
@@ -31,7 +32,7 @@ static const char *const reason_names[CT_REASON_COUNT] = {
     [CT_REASON_RESERVED] = "reserved",   [CT_REASON_TAMPERED] = "tampered",
     [CT_REASON_ADDRESS] = "address",     [CT_REASON_PERMISSION] = "permission",
     [CT_REASON_SCORE] = "score",         [CT_REASON_EPHEMERAL] = "ephemeral",
-    [CT_REASON_MALFORMED] = "malformed",
+    [CT_REASON_MALFORMED] = "malformed", [CT_REASON_NAMESPACE] = "namespace",
 };
 
 const char *ct_outcome_name(enum ct_outcome outcome)
@@ -93,6 +94,17 @@ static int judge_score(struct ct_case *c, struct ct_decision *ret, struct ct_err
     return 0;
 }
 
+static void warn_of_age(struct ct_case *c)
+{
+    if (c->age_s >= CT_VIEW_OLD_S) {
+        ct_warnings_add(
+            &c->warnings,
+            "cloudtaser: decided by the cluster's nodes and namespaces as they were %u s "
+            "ago, for the API server has not answered the webhook since",
+            c->age_s);
+    }
+}
+
 // Everything about an opted-in pod's CREATE: 0 and a patch (perhaps empty), or a denial.
 static int protect(struct ct_case *c, struct ct_patch *patch, struct ct_decision *ret,
                    struct ct_err *err)
@@ -120,6 +132,9 @@ static int protect(struct ct_case *c, struct ct_patch *patch, struct ct_decision
     }
     if (r == 0) {
         ct_minimum_collect(c, min);
+        r = ct_namespace_raise(c, err);
+    }
+    if (r == 0) {
         r = judge_score(c, ret, err);
         if (c->observer != NULL) {
             c->observer->see(c->observer->cls, c);
@@ -169,6 +184,9 @@ static int decide(struct ct_case *c, struct ct_patch *patch, struct ct_decision 
         return ephemeral ? ct_trust_check_ephemeral(c, err) : ct_update_check(c, err);
     }
     int opted = ct_annotations_opted_in(annotations, err);
+    if (opted != 0) {
+        warn_of_age(c);
+    }
     if (opted < 0) {
         return ct_case_refuse(c, CT_REASON_ANNOTATION, opted);
     }
@@ -210,7 +228,7 @@ static void deny(struct ct_case *c, const struct ct_err *why, struct ct_buf *out
         char sentence[600];
         (void)snprintf(sentence, sizeof(sentence), "cloudtaser: %s", why->msg);
         ret->outcome = CT_OUTCOME_DENIED;
-        ct_review_deny(c->review.uid, sentence, &c->warnings, out);
+        ct_review_deny(c->review.uid, sentence, c->retry_s, &c->warnings, out);
         return;
     }
     admit_by_audit(c, why->msg, ret);
@@ -313,14 +331,27 @@ int ct_mutate(const struct ct_webhook_settings *settings, const struct ct_nodes 
               const char *body, size_t len, struct ct_buf *out, struct ct_decision *ret,
               struct ct_err *err)
 {
-    return ct_mutate_observed(settings, nodes, body, len, out, ret, NULL, err);
+    const struct ct_view view = {.nodes = nodes};
+    return ct_mutate_view(settings, &view, body, len, out, ret, err);
 }
 
 int ct_mutate_observed(const struct ct_webhook_settings *settings, const struct ct_nodes *nodes,
                        const char *body, size_t len, struct ct_buf *out, struct ct_decision *ret,
                        const struct ct_mutate_observer *observer, struct ct_err *err)
 {
-    struct ct_case c = {.settings = settings, .nodes = nodes, .observer = observer};
+    const struct ct_view view = {.nodes = nodes, .observer = observer};
+    return ct_mutate_view(settings, &view, body, len, out, ret, err);
+}
+
+int ct_mutate_view(const struct ct_webhook_settings *settings, const struct ct_view *view,
+                   const char *body, size_t len, struct ct_buf *out, struct ct_decision *ret,
+                   struct ct_err *err)
+{
+    struct ct_case c = {.settings = settings,
+                        .nodes = view->nodes,
+                        .namespaces = view->namespaces,
+                        .age_s = view->age_s,
+                        .observer = view->observer};
     struct ct_err why = {0};
     json_t *document = NULL;
     c.warnings.text.max = CT_WARNINGS_BYTES;

@@ -36,6 +36,7 @@ enum ct_reason {
     CT_REASON_SCORE,      // the minimum cannot be reached
     CT_REASON_EPHEMERAL,  // an ephemeral container that reaches for our volumes
     CT_REASON_MALFORMED,  // the pod's object makes no sense
+    CT_REASON_NAMESPACE,  // the namespace's label makes no sense, or the namespace is not known
     CT_REASON_COUNT,
 };
 
@@ -75,6 +76,17 @@ CT_CHECKED int ct_mutate(const struct ct_webhook_settings *settings, const struc
                          const char *body, size_t len, struct ct_buf *out, struct ct_decision *ret,
                          struct ct_err *err);
 
+struct ct_mutate_observer;
+
+// What is known of the cluster as a request is decided.
+struct ct_view {
+    const struct ct_nodes *nodes; // NULL: none is known
+    const struct ct_nodes
+        *namespaces; // of ct_kind_namespace; NULL: labels are no source of the minimum
+    unsigned age_s;  // so long ago the API server was last heard; 0: it is there
+    const struct ct_mutate_observer *observer; // NULL: none
+};
+
 // Shown the case of an opted-in pod once its minimum is judged, whatever came of it; not called when
 // the pod was refused before. Everything in the case is lent for the call, during which jansson
 // allocates from the request's own memory: create nothing of jansson's that is to last.
@@ -83,6 +95,13 @@ struct ct_mutate_observer {
     void (*see)(void *cls, const struct ct_case *c);
     void *cls;
 };
+
+// ct_mutate() with all that may be known. What is old is said: in denials that nodes led to, and, from
+// CT_VIEW_OLD_S on, as a warning in the answer about each opted-in pod.
+#define CT_VIEW_OLD_S 10
+CT_CHECKED int ct_mutate_view(const struct ct_webhook_settings *settings,
+                              const struct ct_view *view, const char *body, size_t len,
+                              struct ct_buf *out, struct ct_decision *ret, struct ct_err *err);
 
 // ct_mutate() with somebody looking on. `observer` may be NULL.
 CT_CHECKED int ct_mutate_observed(const struct ct_webhook_settings *settings,

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The cluster's nodes, reduced to what admission needs of them. A snapshot is immutable once parsed,
-// so that any number of threads may read it.
+// The cluster's nodes, reduced to what admission needs of them; and its namespaces, of which that is a
+// name and one label, in the same form. A snapshot is immutable once parsed, so that any number of
+// threads may read it.
 #ifndef CT_WEBHOOK_NODES_H
 #define CT_WEBHOOK_NODES_H
 
@@ -12,6 +13,7 @@
 #include "json.h"
 
 #define CT_NODE_LABEL_PREFIX "cloudtaser.node-restriction.kubernetes.io/"
+#define CT_NAMESPACE_LABEL "cloudtaser.io/min-protection-score"
 #define CT_NODE_MAX_POINTS 35 // memfd_secret 15, ebpf_connected 10, kprobes_active 10
 
 struct ct_label {
@@ -51,14 +53,32 @@ struct ct_node {
 
 struct ct_nodes;
 
+// What a snapshot is made of.
+struct ct_kind {
+    const char *kind; // "Node"
+    const char *list; // "NodeList"
+    const char *singular;
+    const char *plural;
+    const char *path;       // in the API: "/api/v1/nodes"
+    const char *only_label; // of the labels this one is kept; NULL: all
+    unsigned gather_ms;     // how long changes wait for others to be taken together
+};
+extern const struct ct_kind ct_kind_node;
+extern const struct ct_kind ct_kind_namespace;
+
 // Parses what `kubectl get nodes -o json` prints (a v1 List or NodeList of v1 Nodes). *ret starts
 // with one reference. An item that is no Node, or has no name, is refused: a list that is half
 // understood would be worse than an old one. CT_EINVAL, CT_ENOMEM.
 CT_CHECKED int ct_nodes_parse(const char *data, size_t len, struct ct_nodes **ret,
                               struct ct_err *err);
 
-// As ct_nodes_parse(), of the array of Nodes alone (a page of a list). `items` stays the caller's.
-CT_CHECKED int ct_nodes_of_items(const json_t *items, struct ct_nodes **ret, struct ct_err *err);
+// As ct_nodes_parse(), of any kind.
+CT_CHECKED int ct_kind_parse(const struct ct_kind *what, const char *data, size_t len,
+                             struct ct_nodes **ret, struct ct_err *err);
+
+// As ct_kind_parse(), of the array of items alone (a page of a list). `items` stays the caller's.
+CT_CHECKED int ct_nodes_of_items(const struct ct_kind *what, const json_t *items,
+                                 struct ct_nodes **ret, struct ct_err *err);
 
 // All parts in one: of nodes with one name that of the latest part counts, and one that is marked gone
 // is left out. The parts stay the caller's, and may be NULL. CT_ETOOBIG, CT_ENOMEM.

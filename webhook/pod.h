@@ -40,6 +40,7 @@ struct ct_container {
 // The score that the pod must reach, and what of it the node must give.
 struct ct_minimum {
     int points;                          // 0: none
+    bool of_namespace;                   // they are what the namespace's label wants
     uint32_t require;                    // bits of enum ct_check
     int pod_share;                       // what the pod reaches by itself
     uint32_t counted;                    // checks of the node that count for this pod
@@ -57,6 +58,8 @@ struct ct_minimum {
 struct ct_case {
     const struct ct_webhook_settings *settings;
     const struct ct_nodes *nodes;
+    const struct ct_nodes *namespaces;         // NULL: no source of the minimum
+    unsigned age_s;                            // of both, as struct ct_view has it
     const struct ct_mutate_observer *observer; // NULL: none
     struct ct_review review;
     bool holds_nul; // a string of the request holds a NUL
@@ -70,6 +73,7 @@ struct ct_case {
     struct ct_minimum minimum;
     struct ct_warnings warnings;
     enum ct_reason reason; // of the last denial
+    unsigned retry_s;      // it may pass by itself: ask again then; 0: it will not
 };
 
 // Sets reason and sentence; returns -CT_EDENIED, the code of every denial.

@@ -173,15 +173,22 @@ void ct_review_allow(const char *uid, const struct ct_buf *patch,
     finish(warnings, out);
 }
 
-void ct_review_deny(const char *uid, const char *sentence, const struct ct_warnings *warnings,
-                    struct ct_buf *out)
+void ct_review_deny(const char *uid, const char *sentence, unsigned retry_s,
+                    const struct ct_warnings *warnings, struct ct_buf *out)
 {
     char text[1024];
     (void)snprintf(text, sizeof(text), "%s", sentence);
     make_utf8(text);
     start(uid, false, out);
-    ct_buf_add_str(out, ",\"status\":{\"status\":\"Failure\",\"code\":403,\"reason\":\"Forbidden\","
-                        "\"message\":");
+    ct_buf_add_str(out, ",\"status\":{\"status\":\"Failure\",");
+    if (retry_s > 0) {
+        ct_buf_addf(out,
+                    "\"code\":503,\"reason\":\"ServiceUnavailable\","
+                    "\"details\":{\"retryAfterSeconds\":%u},\"message\":",
+                    retry_s);
+    } else {
+        ct_buf_add_str(out, "\"code\":403,\"reason\":\"Forbidden\",\"message\":");
+    }
     ct_buf_add_json(out, text, strlen(text));
     ct_buf_add_str(out, "}");
     finish(warnings, out);

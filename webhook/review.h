@@ -42,7 +42,9 @@ void ct_warnings_add(struct ct_warnings *w, const char *fmt, ...) CT_PRINTF(2, 3
 // The complete answer. `patch` is the JSON Patch's text, NULL or empty for none.
 void ct_review_allow(const char *uid, const struct ct_buf *patch,
                      const struct ct_warnings *warnings, struct ct_buf *out);
-void ct_review_deny(const char *uid, const char *sentence, const struct ct_warnings *warnings,
-                    struct ct_buf *out);
+// A denial is 403; one that may pass by itself, with retry_s > 0, is 503 and tells when to ask again,
+// which client libraries do without being told.
+void ct_review_deny(const char *uid, const char *sentence, unsigned retry_s,
+                    const struct ct_warnings *warnings, struct ct_buf *out);
 
 #endif

@@ -5,28 +5,24 @@
 #include <string.h>
 #include <time.h>
 
-#include "cluster.h"
 #include "httpd.h"
 #include "log.h"
 #include "metrics.h"
 #include "mutate.h"
 #include "renew.h"
+#include "source.h"
 #include "text.h"
 #include "vault.h"
-#include "watch.h"
 
 struct ct_webhook {
     const struct ct_webhook_settings *settings;
     struct ct_httpd *httpd;
-    struct ct_watch watch;
-    struct ct_cluster *cluster; // NULL: nodes come from a file
+    struct ct_source nodes;
+    struct ct_source namespaces;
     struct ct_metrics metrics;
     struct ct_renew *_Atomic renew; // of CT_CERT_SELF; set when the server runs already
     char *cert_namespace;
     char *cert_name; // when the settings give none
-    // Why it is not ready, for as long as no nodes have been read.
-    pthread_mutex_t lock;
-    char not_ready[512];
 };
 
 static uint64_t now_ns(void)
@@ -81,19 +77,33 @@ static void fail(struct ct_webhook *webhook, int code, const struct ct_err *err,
     ct_httpd_error(reply, failures[i].status, "%s", err->msg);
 }
 
-// A decision by nodes that are not known, or not any more, would be a guess: the API server does what
-// its failurePolicy says.
-static int check_nodes(struct ct_webhook *webhook, const struct ct_decision *decision,
-                       struct ct_httpd_reply *reply, struct ct_err *err)
+// A decision by what is not known, or not any more, would be a guess: the API server does what its
+// failurePolicy says. Without a nodes file that can be read, what needs a node is refused as it is;
+// without namespaces somebody's minimum might be missed, so these must have been there.
+static int check_known(struct ct_webhook *webhook, const struct ct_decision *decision,
+                       const struct ct_nodes *namespaces, struct ct_httpd_reply *reply,
+                       struct ct_err *err)
 {
     char trouble[400];
-    if (webhook->cluster == NULL || decision->outcome == CT_OUTCOME_SKIPPED ||
-        ct_cluster_usable(webhook->cluster)) {
+    if (decision->outcome == CT_OUTCOME_SKIPPED) {
         return 0;
     }
-    ct_cluster_trouble(webhook->cluster, trouble, sizeof(trouble));
+    bool good = (webhook->nodes.cluster == NULL ||
+                 ct_source_ready(&webhook->nodes, trouble, sizeof(trouble))) &&
+                ct_source_ready(&webhook->namespaces, trouble, sizeof(trouble));
+    if (good && (namespaces != NULL || !ct_source_used(&webhook->namespaces))) {
+        return 0;
+    }
     ct_buf_reset(&reply->body);
-    return ct_err_set(err, CT_EUNAVAIL, "not ready: %s", trouble);
+    return ct_err_set(err, CT_EUNAVAIL, "not ready: %s",
+                      good ? "the namespaces have only just become known" : trouble);
+}
+
+static unsigned age_of_view(const struct ct_webhook *webhook)
+{
+    unsigned nodes = ct_source_age_s(&webhook->nodes);
+    unsigned namespaces = ct_source_age_s(&webhook->namespaces);
+    return nodes > namespaces ? nodes : namespaces;
 }
 
 static void handle_mutate(void *cls, const struct ct_httpd_request *request,
@@ -104,12 +114,16 @@ static void handle_mutate(void *cls, const struct ct_httpd_request *request,
     struct ct_err err = {0};
     uint64_t start = now_ns();
     atomic_fetch_add_explicit(&webhook->metrics.in_flight, 1, memory_order_relaxed);
-    struct ct_watch_reader reader = ct_watch_enter(&webhook->watch);
-    int r = ct_mutate(webhook->settings, reader.nodes, request->body, request->body_len,
-                      &reply->body, &decision, &err);
-    ct_watch_leave(&webhook->watch, &reader);
+    struct ct_watch_reader nodes = ct_watch_enter(&webhook->nodes.watch);
+    struct ct_watch_reader namespaces = ct_watch_enter(&webhook->namespaces.watch);
+    const struct ct_view view = {
+        .nodes = nodes.nodes, .namespaces = namespaces.nodes, .age_s = age_of_view(webhook)};
+    int r = ct_mutate_view(webhook->settings, &view, request->body, request->body_len, &reply->body,
+                           &decision, &err);
+    ct_watch_leave(&webhook->namespaces.watch, &namespaces);
+    ct_watch_leave(&webhook->nodes.watch, &nodes);
     atomic_fetch_sub_explicit(&webhook->metrics.in_flight, 1, memory_order_relaxed);
-    r = r == 0 ? check_nodes(webhook, &decision, reply, &err) : r;
+    r = r == 0 ? check_known(webhook, &decision, view.namespaces, reply, &err) : r;
     uint64_t ns = now_ns() - start;
     if (r < 0) {
         fail(webhook, r, &err, ns, reply);
@@ -169,25 +183,13 @@ static void handle_readyz(void *cls, const struct ct_httpd_request *request,
 {
     struct ct_webhook *webhook = cls;
     char why[500];
-    (void)request;
-    if (!certificate_ready(webhook, why, sizeof(why))) {
+    if (!certificate_ready(webhook, why, sizeof(why)) ||
+        !ct_source_ready(&webhook->nodes, why, sizeof(why)) ||
+        !ct_source_ready(&webhook->namespaces, why, sizeof(why))) {
         ct_httpd_error(reply, 503, "not ready: %s", why);
         return;
     }
-    if (webhook->cluster != NULL ? ct_cluster_usable(webhook->cluster)
-                                 : atomic_load(&webhook->watch.nodes) != NULL) {
-        handle_healthz(cls, request, reply);
-        return;
-    }
-    if (webhook->cluster != NULL) {
-        char trouble[400];
-        ct_cluster_trouble(webhook->cluster, trouble, sizeof(trouble));
-        ct_httpd_error(reply, 503, "not ready: %s", trouble);
-        return;
-    }
-    (void)pthread_mutex_lock(&webhook->lock);
-    ct_httpd_error(reply, 503, "not ready: %s", webhook->not_ready);
-    (void)pthread_mutex_unlock(&webhook->lock);
+    handle_healthz(cls, request, reply);
 }
 
 static void handle_metrics(void *cls, const struct ct_httpd_request *request,
@@ -196,13 +198,16 @@ static void handle_metrics(void *cls, const struct ct_httpd_request *request,
     struct ct_webhook *webhook = cls;
     (void)request;
     reply->content_type = "text/plain; version=0.0.4; charset=utf-8";
-    struct ct_watch_reader reader = ct_watch_enter(&webhook->watch);
-    ct_metrics_render(&webhook->metrics, reader.nodes, ct_httpd_certificate_expiry(webhook->httpd),
-                      &reply->body);
-    ct_watch_leave(&webhook->watch, &reader);
-    if (webhook->cluster != NULL) {
-        ct_metrics_render_cluster(webhook->cluster, &reply->body);
-    }
+    struct ct_watch_reader nodes = ct_watch_enter(&webhook->nodes.watch);
+    struct ct_watch_reader namespaces = ct_watch_enter(&webhook->namespaces.watch);
+    const struct ct_metrics_view view = {
+        .nodes = nodes.nodes,
+        .namespaces = namespaces.nodes,
+        .clusters = {webhook->nodes.cluster, webhook->namespaces.cluster},
+        .certificate_expiry = ct_httpd_certificate_expiry(webhook->httpd)};
+    ct_metrics_render(&webhook->metrics, &view, &reply->body);
+    ct_watch_leave(&webhook->namespaces.watch, &namespaces);
+    ct_watch_leave(&webhook->nodes.watch, &nodes);
 }
 
 static const struct ct_httpd_route routes[] = {
@@ -214,29 +219,13 @@ static const struct ct_httpd_route routes[] = {
 
 // ---- files ----
 
-static void tick_nodes(struct ct_webhook *webhook)
+static void tick_source(struct ct_webhook *webhook, struct ct_source *source,
+                        enum ct_reload_file file)
 {
-    struct ct_err err = {0};
-    bool had = atomic_load(&webhook->watch.nodes) != NULL;
-    int r = ct_watch_nodes(&webhook->watch, &err);
-    if (r == 0) {
-        return;
+    int r = ct_source_tick(source);
+    if (r != 0) {
+        ct_metrics_reloaded(&webhook->metrics, file, r > 0);
     }
-    ct_metrics_reloaded(&webhook->metrics, CT_RELOAD_NODES, r > 0);
-    if (r > 0) {
-        struct ct_watch_reader reader = ct_watch_enter(&webhook->watch);
-        size_t n = ct_nodes_count(reader.nodes);
-        ct_log(n > 0 ? CT_LOG_INFO : CT_LOG_WARN, "%zu nodes read from %s%s", n,
-               webhook->watch.path,
-               n > 0 ? ""
-                     : "; pods whose minimum takes a node's help are refused until there are any");
-        ct_watch_leave(&webhook->watch, &reader);
-        return;
-    }
-    (void)pthread_mutex_lock(&webhook->lock);
-    (void)snprintf(webhook->not_ready, sizeof(webhook->not_ready), "%s", err.msg);
-    (void)pthread_mutex_unlock(&webhook->lock);
-    ct_log(CT_LOG_ERROR, "%s%s", err.msg, had ? "; the nodes read before stay in use" : "");
 }
 
 static void tick_certificate(struct ct_webhook *webhook)
@@ -257,9 +246,8 @@ static void tick_certificate(struct ct_webhook *webhook)
 void ct_webhook_tick(struct ct_webhook *webhook)
 {
     tick_certificate(webhook);
-    if (webhook->cluster == NULL) {
-        tick_nodes(webhook);
-    }
+    tick_source(webhook, &webhook->nodes, CT_RELOAD_NODES);
+    tick_source(webhook, &webhook->namespaces, CT_RELOAD_NAMESPACES);
 }
 
 // ---- start and stop ----
@@ -271,9 +259,8 @@ void ct_webhook_stop(struct ct_webhook *webhook)
     }
     ct_renew_stop(atomic_load(&webhook->renew)); // it shows its certificates by the server
     ct_httpd_stop(webhook->httpd);
-    ct_cluster_stop(webhook->cluster);
-    ct_watch_done(&webhook->watch);
-    (void)pthread_mutex_destroy(&webhook->lock);
+    ct_source_done(&webhook->nodes);
+    ct_source_done(&webhook->namespaces);
     free(webhook->cert_namespace);
     free(webhook->cert_name);
     free(webhook);
@@ -297,21 +284,33 @@ static int read_kube_config(const struct ct_webhook *webhook, struct ct_kube_con
                         : ct_kube_config_in_cluster(NULL, ret, err);
 }
 
-// Nodes first: from its first answer on it is ready, if it can be.
-static int start_nodes(struct ct_webhook *webhook, struct ct_err *err)
+static int watch_cluster(struct ct_webhook *webhook, struct ct_source *source, struct ct_err *err)
+{
+    CT_AUTO_KUBE_CONFIG config = {0};
+    int r = read_kube_config(webhook, &config, err);
+    return r < 0 ? r
+                 : ct_source_open_cluster(source, &config, webhook->settings->nodes_max_age, err);
+}
+
+// First of all: from its first answer on it is ready, if it can be.
+static int start_sources(struct ct_webhook *webhook, struct ct_err *err)
 {
     const struct ct_webhook_settings *settings = webhook->settings;
-    CT_AUTO_KUBE_CONFIG config = {0};
-    if (settings->nodes_file != NULL) {
-        webhook->watch.path = settings->nodes_file;
-        tick_nodes(webhook);
-        return 0;
+    int r = 0;
+    if (settings->namespaces_file != NULL) {
+        ct_source_open_file(&webhook->namespaces, settings->namespaces_file);
+        tick_source(webhook, &webhook->namespaces, CT_RELOAD_NAMESPACES);
+    } else if (settings->nodes_file == NULL) {
+        r = watch_cluster(webhook, &webhook->namespaces, err);
     }
-    if (read_kube_config(webhook, &config, err) < 0) {
-        return ct_err_wrap(err, "the nodes cannot be watched, and there is no --nodes-file");
+    if (r == 0 && settings->nodes_file != NULL) {
+        ct_source_open_file(&webhook->nodes, settings->nodes_file);
+        tick_source(webhook, &webhook->nodes, CT_RELOAD_NODES);
+    } else if (r == 0) {
+        r = watch_cluster(webhook, &webhook->nodes, err);
     }
-    return ct_cluster_start(&config, settings->nodes_max_age, &webhook->watch, &webhook->cluster,
-                            err);
+    return r < 0 ? ct_err_wrap(err, "the nodes cannot be watched, and there is no --nodes-file")
+                 : 0;
 }
 
 static int start_server(struct ct_webhook *webhook, const struct ct_certs_set *set,
@@ -417,10 +416,11 @@ int ct_webhook_start(const struct ct_webhook_settings *settings, struct ct_webho
     if (webhook == NULL) {
         return ct_err_set(err, CT_ENOMEM, "out of memory for the server");
     }
-    (void)pthread_mutex_init(&webhook->lock, NULL);
+    ct_source_init(&webhook->nodes, &ct_kind_node);
+    ct_source_init(&webhook->namespaces, &ct_kind_namespace);
     webhook->settings = settings;
     warn_of_transport(settings);
-    int r = start_nodes(webhook, err);
+    int r = start_sources(webhook, err);
     if (r == 0) {
         r = settings->cert_mode == CT_CERT_SELF ? start_with_own_certificate(webhook, err)
                                                 : start_with_files(webhook, err);

@@ -128,6 +128,13 @@ static const struct ct_option options[] = {
      .argument = "FILE",
      .help = "What `kubectl get nodes -o json` prints; read again when it changes. Without it the "
              "nodes are watched in the cluster."},
+    {.name = "namespaces-file",
+     .kind = CT_OPTION_STRING,
+     .offset = AT(namespaces_file),
+     .argument = "FILE",
+     .help =
+         "What `kubectl get namespaces -o json` prints; read again when it changes. Without it "
+         "namespaces are watched in the cluster or, with --nodes-file, their labels do not count."},
     {.name = "kubeconfig",
      .kind = CT_OPTION_STRING,
      .offset = AT(kubeconfig),

@@ -33,6 +33,7 @@ struct ct_webhook_settings {
     unsigned cert_life; // milliseconds
     char *webhook_configuration;
     char *nodes_file;       // NULL: the cluster is watched
+    char *namespaces_file;  // NULL: watched where nodes are, else none
     char *kubeconfig;       // NULL: in-cluster
     unsigned nodes_max_age; // milliseconds
     int threads;            // 0: one a processor

@@ -35,15 +35,16 @@ static void wait_for_readers(struct ct_watch *watch)
     }
 }
 
-CT_CHECKED static int read_nodes(const char *path, struct ct_nodes **ret, struct ct_err *err)
+CT_CHECKED static int read_nodes(const struct ct_watch *watch, struct ct_nodes **ret,
+                                 struct ct_err *err)
 {
     CT_AUTO_BUF text = {.max = MAX_NODES_FILE};
-    int r = ct_file_read(path, &text, err);
+    int r = ct_file_read(watch->path, &text, err);
     if (r < 0) {
-        return ct_err_wrap(err, "nodes file");
+        return ct_err_wrap(err, "%s file", watch->kind->plural);
     }
-    r = ct_nodes_parse(text.data != NULL ? text.data : "", text.len, ret, err);
-    return r < 0 ? ct_err_wrap(err, "nodes file %s", path) : 0;
+    r = ct_kind_parse(watch->kind, text.data != NULL ? text.data : "", text.len, ret, err);
+    return r < 0 ? ct_err_wrap(err, "%s file %s", watch->kind->plural, watch->path) : 0;
 }
 
 void ct_watch_publish(struct ct_watch *watch, struct ct_nodes *fresh)
@@ -63,7 +64,7 @@ int ct_watch_nodes(struct ct_watch *watch, struct ct_err *err)
     watch->tried = true;
     watch->stamp = stamp;
     struct ct_nodes *fresh = NULL;
-    int r = read_nodes(watch->path, &fresh, err);
+    int r = read_nodes(watch, &fresh, err);
     if (r == 0) {
         ct_watch_publish(watch, fresh);
     }

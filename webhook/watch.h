@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The nodes that requests are decided by: read from a file when it changes, or handed over by who
+// The nodes (or namespaces) that requests are decided by: read from a file when it changes, or handed over by who
 // watches the cluster, and replaced under load without a lock on the side of the readers.
 #ifndef CT_WEBHOOK_WATCH_H
 #define CT_WEBHOOK_WATCH_H
@@ -12,9 +12,10 @@
 #include "nodes.h"
 #include "stamp.h"
 
-// Zero-initialised, with `path` set for ct_watch_nodes(). One thread changes the nodes, any number of them enter and
+// Zero-initialised but for `kind`, and with `path` set for ct_watch_nodes(). One thread changes the nodes, any number of them enter and
 // leave.
 struct ct_watch {
+    const struct ct_kind *kind;
     const char *path;
     struct ct_stamp stamp;
     bool tried;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "annotation.h"
+#include "metrics.h"
 #include "score.h"
 #include "settings.h"
 
@@ -47,15 +48,24 @@ static void print_checks(void)
                  ct_score_pod_share());
 }
 
+static void print_metrics(void)
+{
+    ct_metrics_markdown(stdout);
+}
+
+static void print_labels(void)
+{
+    ct_metrics_markdown_labels(stdout);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
         const char *name;
         void (*print)(void);
     } tables[] = {
-        {"options", print_options},
-        {"annotations", print_annotations},
-        {"checks", print_checks},
+        {"options", print_options}, {"annotations", print_annotations}, {"checks", print_checks},
+        {"metrics", print_metrics}, {"labels", print_labels},
     };
     for (size_t i = 0; argc == 2 && i < CT_ARRAY_LEN(tables); i++) {
         if (strcmp(argv[1], tables[i].name) == 0) {
@@ -63,6 +73,6 @@ int main(int argc, char **argv)
             return ferror(stdout) != 0;
         }
     }
-    (void)fputs("usage: tables options|annotations|checks\n", stderr);
+    (void)fputs("usage: tables options|annotations|checks|metrics|labels\n", stderr);
     return 2;
 }

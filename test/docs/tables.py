@@ -13,6 +13,8 @@ TABLES = {  # each with a line that it must hold
     "options": ("configuration.md", "| `--vault-address URL` |"),
     "annotations": ("annotations.md", "| `vault-address` |"),
     "checks": ("protection-score.md", "| `memfd_secret` | 15 |"),
+    "metrics": ("metrics.md", "| `cloudtaser_webhook_requests_total` | counter |"),
+    "labels": ("metrics.md", "| `decision` | `skipped`, "),
 }
 
 

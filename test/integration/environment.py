@@ -161,12 +161,13 @@ class Environment:
         self.cluster.write_nodes(self.nodes_file)
 
     def _start_webhook(self, stack):
-        self.webhook = Webhook(self.webhook_ca, self.nodes_file, self.logs, [
+        self.options = [
             "--injector-image", IMAGE, "--vault-address", self.vault.url,
             "--vault-allow", self.vault.url, "--vault-allow", self.sealed.url,
             "--vault-allow", self.stopped_url, "--allow-ca-configmap",
-            "--vault-retry-budget", f"{int(RETRY_BUDGET * 1000)}ms", "--vault-role", "app",
-            "--log-format", "json"])
+            "--vault-retry-budget", f"{int(RETRY_BUDGET * 1000)}ms", "--vault-role", "app"]
+        self.webhook = Webhook(self.webhook_ca, self.nodes_file, self.logs,
+                               [*self.options, "--log-format", "json"])
         stack.callback(self.webhook.close)
         self.webhook.register(self.cluster)
 

@@ -227,9 +227,12 @@ class ControlPlane:
 
     def write_nodes(self, path):
         """What `kubectl get nodes -o json` prints, replaced in one step."""
+        self.write_list("nodes", path)
+
+    def write_list(self, resource, path):
         path = pathlib.Path(path)
         fresh = path.with_suffix(".new")
-        fresh.write_text(self.kubectl("get", "nodes", "-o", "json").stdout)
+        fresh.write_text(self.kubectl("get", resource, "-o", "json").stdout)
         os.replace(fresh, path)
 
     def service_account_token(self, namespace, account, audiences=(), seconds=600, pod=None):

@@ -112,11 +112,14 @@ class Webhook:
         return self.metrics()[
             f'cloudtaser_webhook_reloads_total{{file="{file}",result="{result}"}}']
 
+    def bundle(self):
+        """The caBundle that it is verified by."""
+        return base64.b64encode(self.authority.certificate.read_bytes()).decode()
+
     def manifest(self):
         """The registration as kubectl is given it."""
-        bundle = base64.b64encode(self.authority.certificate.read_bytes()).decode()
         text = pathlib.Path(MANIFEST).read_text()
-        return text.replace("@URL@", self.url).replace("@CA_BUNDLE@", bundle)
+        return text.replace("@URL@", self.url).replace("@CA_BUNDLE@", self.bundle())
 
     def register(self, cluster):
         cluster.kubectl("apply", "-f", "-", stdin=self.manifest())

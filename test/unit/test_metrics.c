@@ -6,7 +6,8 @@
 static void render(struct ct_metrics *m, struct ct_buf *out)
 {
     ct_buf_reset(out);
-    ct_metrics_render(m, NULL, 1234567890, out);
+    const struct ct_metrics_view view = {.certificate_expiry = 1234567890};
+    ct_metrics_render(m, &view, out);
     assert_false(out->failed);
 }
 
@@ -113,7 +114,7 @@ static void test_bounded(void **state)
     struct ct_metrics m = {0};
     CT_AUTO_BUF out = {.max = 100};
     (void)state;
-    ct_metrics_render(&m, NULL, 0, &out);
+    ct_metrics_render(&m, &(struct ct_metrics_view){0}, &out);
     assert_true(out.failed);
     assert_true(out.len <= 100);
 }

@@ -90,7 +90,7 @@ static void escapes_the_sentence(void **state)
     (void)state;
     struct ct_warnings none = {.text = {.max = 1}};
     CT_AUTO_BUF out = {.max = 8192};
-    ct_review_deny("u\"1", "no \"x\"\n\xff", &none, &out);
+    ct_review_deny("u\"1", "no \"x\"\n\xff", 0, &none, &out);
     json_t *answer = json_loadb(out.data, out.len, 0, NULL);
     assert_non_null(answer);
     json_t *response = json_object_get(answer, "response");

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""As much of a Kubernetes API server as a watch of nodes sees, with every bad habit on demand."""
+"""As much of a Kubernetes API server as a watch of nodes or namespaces sees, with every bad habit on
+demand."""
 
 import contextlib
 import http.server
@@ -15,22 +16,106 @@ class Gone(Exception):
     """End the connection without another word."""
 
 
-class ApiServer:
-    """Serves lists and watches of nodes on a loopback port.
+class Collection:
+    """Objects of a kind, listed and watched.
 
     `list_faults` and `watch_faults` hold functions that are taken, one a request, before the honest
     answer: they get the request's handler, and answer in its place if they return True."""
 
-    def __init__(self, port, nodes=()):
-        self.port = port
+    def __init__(self, kind, objects=()):
+        self.kind = kind
         self.lock = threading.Lock()
         self.version = 1000
-        self.nodes = {n["metadata"]["name"]: n for n in nodes}
+        self.objects = {o["metadata"]["name"]: o for o in objects}
         self.pages = None
         self.list_faults, self.watch_faults = [], []
         self.lists, self.watches = [], []
-        self.connections = []
         self._watchers = []
+
+    # --- what a test does to it --------------------------------------------------------------------
+
+    def send_line(self, line):
+        """A raw line to every watch."""
+        with self.lock:
+            for watcher in self._watchers:
+                watcher.put(line)
+
+    def event(self, kind, node):
+        with self.lock:
+            self.version += 1
+            version, name = self.version, node["metadata"]["name"]
+            if kind == "DELETED":
+                self.objects.pop(name, None)
+            else:
+                self.objects[name] = node
+        node = {**node, "metadata": {**node["metadata"], "resourceVersion": str(version)}}
+        self.send_line(json.dumps({"type": kind, "object": node}))
+
+    def bookmark(self):
+        with self.lock:
+            self.version += 100
+            version = self.version
+        self.send_line(json.dumps({"type": "BOOKMARK", "object": {
+            "kind": self.kind, "metadata": {"resourceVersion": str(version)}}}))
+        return str(version)
+
+    def end_watches(self):
+        self.send_line(None)
+
+    def open_watches(self):
+        with self.lock:
+            return len(self._watchers)
+
+    # --- answers -----------------------------------------------------------------------------------
+
+    def answer(self, handler, query):
+        watch = query.get("watch") == "1"
+        with self.lock:
+            (self.watches if watch else self.lists).append(query)
+            faults = self.watch_faults if watch else self.list_faults
+            fault = faults.pop(0) if faults else None
+        if fault is not None and fault(handler):
+            return
+        if watch:
+            self._watch(handler)
+        else:
+            self._list(handler, query)
+
+    def _list(self, handler, query):
+        limit, start = int(query["limit"]), 0
+        if "continue" in query:
+            start = int(query["continue"].split("/")[1].rstrip("="))
+        if self.pages is not None:
+            send(handler, 200, self.pages[start // limit])
+            return
+        with self.lock:
+            objects, version = list(self.objects.values()), self.version
+        send(handler, 200, page(objects, start, limit, version, self.kind))
+
+    def _watch(self, handler):
+        lines = queue.Queue()
+        with self.lock:
+            self._watchers.append(lines)
+        try:
+            begin(handler)
+            while True:
+                line = lines.get(timeout=120)
+                if line is None:
+                    break
+                chunk(handler, line.encode() + b"\n")
+            handler.wfile.write(b"0\r\n\r\n")
+        finally:
+            with self.lock:
+                self._watchers.remove(lines)
+
+class ApiServer(Collection):
+    """Serves its nodes, and `namespaces`, on a loopback port."""
+
+    def __init__(self, port, nodes=(), namespaces=("shop",)):
+        super().__init__("Node", nodes)
+        self.namespaces = Collection("Namespace", [namespace(name) for name in namespaces])
+        self.port = port
+        self.connections = []
         self._server = None
         self.start()
 
@@ -49,7 +134,7 @@ class ApiServer:
                     owner.connections.append(self.connection)
 
             def do_GET(self):
-                owner.answer(self)
+                owner.answer_request(self)
 
             def log_message(self, *_):
                 pass
@@ -70,100 +155,36 @@ class ApiServer:
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
             self.end_watches()
+            self.namespaces.end_watches()
 
     def kubeconfig(self):
         return json.dumps({
             "current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c"}}],
             "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{self.port}"}}]})
 
-    # --- what a test does to it --------------------------------------------------------------------
-
-    def send_line(self, line):
-        """A raw line to every watch."""
-        with self.lock:
-            for watcher in self._watchers:
-                watcher.put(line)
-
-    def event(self, kind, node):
-        with self.lock:
-            self.version += 1
-            version, name = self.version, node["metadata"]["name"]
-            if kind == "DELETED":
-                self.nodes.pop(name, None)
-            else:
-                self.nodes[name] = node
-        node = {**node, "metadata": {**node["metadata"], "resourceVersion": str(version)}}
-        self.send_line(json.dumps({"type": kind, "object": node}))
-
-    def bookmark(self):
-        with self.lock:
-            self.version += 100
-            version = self.version
-        self.send_line(json.dumps({"type": "BOOKMARK", "object": {
-            "kind": "Node", "metadata": {"resourceVersion": str(version)}}}))
-        return str(version)
-
-    def end_watches(self):
-        self.send_line(None)
-
-    def open_watches(self):
-        with self.lock:
-            return len(self._watchers)
-
     # --- answers -----------------------------------------------------------------------------------
 
-    def answer(self, handler):
+    def answer_request(self, handler):
         url = urllib.parse.urlsplit(handler.path)
         query = dict(urllib.parse.parse_qsl(url.query))
-        watch = query.get("watch") == "1"
-        with self.lock:
-            (self.watches if watch else self.lists).append(query)
-            faults = self.watch_faults if watch else self.list_faults
-            fault = faults.pop(0) if faults else None
+        asked = self.namespaces if url.path == "/api/v1/namespaces" else self
         try:
-            if fault is not None and fault(handler):
-                return
-            if watch:
-                self._watch(handler)
-            else:
-                self._list(handler, query)
+            asked.answer(handler, query)
         except (Gone, OSError):
             handler.close_connection = True
 
-    def _list(self, handler, query):
-        limit, start = int(query["limit"]), 0
-        if "continue" in query:
-            start = int(query["continue"].split("/")[1].rstrip("="))
-        if self.pages is not None:
-            send(handler, 200, self.pages[start // limit])
-            return
-        with self.lock:
-            nodes, version = list(self.nodes.values()), self.version
-        send(handler, 200, page(nodes, start, limit, version))
 
-    def _watch(self, handler):
-        lines = queue.Queue()
-        with self.lock:
-            self._watchers.append(lines)
-        try:
-            begin(handler)
-            while True:
-                line = lines.get(timeout=120)
-                if line is None:
-                    break
-                chunk(handler, line.encode() + b"\n")
-            handler.wfile.write(b"0\r\n\r\n")
-        finally:
-            with self.lock:
-                self._watchers.remove(lines)
+def namespace(name, **labels):
+    return {"kind": "Namespace", "apiVersion": "v1", "metadata": {
+        "name": name, "resourceVersion": "1", "labels": {"kubernetes.io/metadata.name": name, **labels}}}
 
 
-def page(nodes, start, limit, version):
+def page(nodes, start, limit, version, kind="Node"):
     meta = {"resourceVersion": str(version)}
     if start + limit < len(nodes):
         # The real one is opaque; this one needs escaping, as any might.
         meta["continue"] = f"c+/{start + limit}=="
-    return json.dumps({"kind": "NodeList", "apiVersion": "v1", "metadata": meta,
+    return json.dumps({"kind": f"{kind}List", "apiVersion": "v1", "metadata": meta,
                        "items": nodes[start:start + limit]}).encode()
 
 

@@ -43,10 +43,11 @@ class ClusterTest(harness.WebhookTest):
                    if line.startswith("cloudtaser_webhook_nodes{"))
 
     def events(self, event):
-        return self.metric(f'cloudtaser_webhook_node_watch_events_total{{event="{event}"}}')
+        return self.metric(
+            f'cloudtaser_webhook_watch_events_total{{resource="nodes",event="{event}"}}')
 
     def age(self):
-        return self.metric("cloudtaser_webhook_nodes_age_seconds")
+        return self.metric('cloudtaser_webhook_snapshot_age_seconds{resource="nodes"}')
 
     def allowed(self, minimum=NEEDS_NEW):
         return self.response(review(minimum))["allowed"]
@@ -215,7 +216,7 @@ class Watches(ClusterTest):
                 self.wait_watching()
                 self.api.watch_faults = [fault]
                 with self.api.lock:
-                    self.api.nodes["unseen"] = node("unseen")
+                    self.api.objects["unseen"] = node("unseen")
                 self.api.end_watches()
                 self.wait_known(6)
                 self.assertEqual(len(self.api.lists), 2)
@@ -290,6 +291,9 @@ class Absence(ClusterTest):
         self.assertTrue(self.allowed())
         self.assertEqual(self.ask("GET", "/readyz")[0], 200)
         self.assertTrue(self.log_lines("ago stay in use until they are 6 s old"))
+        message = self.response(review(70))["status"]["message"]
+        self.assertRegex(message, r"may run on \(as they were [1-5] s ago: the API server has not "
+                                  r"answered the webhook since\) none reaches that")
         self.wait_for(lambda: self.try_get("/readyz") == 503, "it to be unready", 15)
         self.assertGreater(self.age(), 6)
         status, _, text = self.ask("POST", "/mutate", review(), JSON)
@@ -303,6 +307,108 @@ class Absence(ClusterTest):
         self.assertTrue(self.allowed())
         self.assertEqual(self.age(), 0)
         self.assertEqual(len(self.api.lists), 1)  # resumed
+
+    def test_what_is_old_is_told_with_each_decision(self):
+        self.serve(*nodes(3))
+        self.start_watching()
+        self.wait_watching()
+        self.assertNotIn("warnings", self.response(review()))
+        self.api.stop()
+        self.wait_for(lambda: (self.age() or 0) >= 10.1, "the age", 20)
+        warnings = " ".join(self.response(review())["warnings"])
+        self.assertRegex(warnings, r"nodes and namespaces as they were 1\d s ago")
+        self.assertNotIn("warnings", self.response(review(opted_in=False)))
+
+
+LABEL = "cloudtaser.io/min-protection-score"
+
+
+def labelled(name, value):
+    return api_server.namespace(name, **({LABEL: value} if value is not None else {}))
+
+
+class Namespaces(ClusterTest):
+    """The label is that of namespace shop, in which the reviews' pods are."""
+
+    def label(self, value, event="MODIFIED"):
+        self.api.namespaces.event(event, labelled("shop", value))
+
+    def wait_refused(self, part):
+        self.wait_for(lambda: part in self.sentence(), f"a refusal with {part}", 15)
+
+    def sentence(self, minimum=None):
+        return self.response(review(minimum)).get("status", {}).get("message", "")
+
+    def test_the_label_raises_the_minimum_and_lowers_nothing(self):
+        self.serve(node("old", OLD))
+        self.start_watching()
+        self.wait_for(lambda: self.api.namespaces.open_watches() == 1, "the watch", 15)
+        self.assertTrue(self.allowed(None))
+        self.label("55")
+        self.wait_refused("a protection score of 55 (its namespace's label)")
+        self.assertFalse(self.allowed(10), "the author has lowered it")
+        self.label("0")
+        self.wait_for(lambda: self.allowed(None), "the label to be lower", 15)
+        self.assertFalse(self.allowed(55), "the label has lowered the author's")
+        self.label(None)
+        self.wait_for(lambda: self.metric('cloudtaser_webhook_namespaces{label="none"}') == 1, "it")
+        self.assertTrue(self.allowed(None))
+
+    def test_what_is_no_score_is_refused_by_name(self):
+        self.serve(node("new", NEW))
+        self.start_watching()
+        self.wait_for(lambda: self.api.namespaces.open_watches() == 1, "the watch", 15)
+        for value in ("7O", "76", "-1", "", "070", "4.5"):
+            with self.subTest(value):
+                self.label(value)
+                self.wait_refused(f'namespace "shop" has label {LABEL}: "{value}"')
+                self.assertFalse(self.allowed(75))
+                self.assertTrue(self.response(review(opted_in=False))["allowed"])
+        self.assertEqual(self.metric('cloudtaser_webhook_namespaces{label="bad"}'), 1)
+
+    def test_an_unknown_namespace_is_to_be_tried_again(self):
+        self.serve(node("new", NEW))
+        self.start_watching()
+        self.wait_for(lambda: self.api.namespaces.open_watches() == 1, "the watch", 15)
+        self.label("30", "DELETED")
+        self.wait_refused('namespace "shop" is not among the 0 that are known')
+        status = self.response(review())["status"]
+        self.assertEqual((status["code"], status["details"]), (503, {"retryAfterSeconds": 1}))
+        self.label("30", "ADDED")
+        self.wait_for(lambda: self.allowed(None), "it to be known", 15)
+
+    def test_not_ready_until_they_are_known(self):
+        self.serve(node("new", NEW))
+        self.api.namespaces.list_faults = [api_server.status(403, "no rights")] * 100
+        self.start_watching(ready=False)
+        self.wait_for(lambda: self.nodes_known() == 1, "the nodes", 15)
+        for method, path, body in (("GET", "/readyz", None), ("POST", "/mutate", review())):
+            status, _, text = self.ask(method, path, body, JSON)
+            self.assertEqual(status, 503)
+            self.assertIn(b"no namespaces are known yet", text)
+        self.assertTrue(self.response(review(opted_in=False))["allowed"])
+        self.api.namespaces.list_faults = []
+        self.wait_for(lambda: self.try_get("/readyz") == 200, "it to be ready", 30)
+
+    def test_from_a_file(self):
+        path = self.folder / "namespaces.json"
+
+        def write(value):
+            self.replace(path, json.dumps({"apiVersion": "v1", "kind": "List",
+                                           "items": [labelled("shop", value)]}))
+        self.start("--namespaces-file", path, ready=False)
+        self.assertEqual(self.ask("POST", "/mutate", review(), JSON)[0], 503)
+        self.assertIn("namespaces.json", json.loads(self.ask("GET", "/readyz")[2])["error"])
+        write("75")
+        self.wait_for(lambda: self.try_get("/readyz") == 200, "it to be ready", 15)
+        self.wait_refused("75 (its namespace's label)")
+        write("20")
+        self.wait_for(lambda: self.allowed(None), "the new label", 15)
+
+    def test_a_file_of_nodes_alone_knows_no_namespace(self):
+        self.start()
+        self.assertTrue(self.allowed(None))
+        self.assertIsNone(self.metric('cloudtaser_webhook_namespaces{label="none"}'))
 
 
 class Large(ClusterTest):
