@@ -4,13 +4,16 @@
 PRESET ?= dev
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-unit test-fuzz test-integration bench check clean
+.PHONY: help build images demo test test-unit test-fuzz test-integration bench check clean
 
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' Makefile
 
 build: ## build everything into build/, the static programs included
 	@tools/build $(PRESET) all static
+
+images: ## cloudtaser-webhook and cloudtaser-injector from scratch, into build/images (as root)
+	@tools/images
 
 demo: ## the whole way on this machine, in words: patch, run, attack, refusal
 	@tools/setup build static demo
@@ -37,4 +40,4 @@ check: ## formatting, linters, house rules
 	@tools/check
 
 clean: ## remove what was built here (the cache stays)
-	@rm -rf build build-release build-asan-ubsan build-tsan build-coverage build-fuzz
+	@rm -rf build build-release build-asan-ubsan build-tsan build-coverage build-fuzz build-images
