@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "secmem.h"
 
@@ -21,8 +22,8 @@
 #define SMALL_BINS (SMALL_MAX / ALIGNMENT)
 #define BINS (SMALL_BINS + 4 * 11) // four for each power of two up to 2 MiB
 #define SCAN_MAX 16                // blocks of one large bin that are looked at
-#define PAGE 4096u
-#define WIPE_WHOLE (4 * PAGE) // up to here a wipe costs less than the question what was touched
+#define PAGE_MIN 4096u             // the smallest there is
+#define WIPE_WHOLE (4 * PAGE_MIN) // up to here a wipe costs less than the question what was touched
 
 // In front of each block's memory. Sizes count the tag; the lowest bit of `size` says "in use".
 // Blocks are named by their offset in the area; offset 0 is no block.
@@ -44,6 +45,8 @@ static struct {
     uint32_t lowest; // the first block
     uint32_t top;    // everything from here on was never used or is free again
     uint32_t top_prev;
+    uint32_t committed; // pages below may be touched
+    uint32_t page;
     uint32_t bin[BINS];
     uint64_t used_bins[(BINS + 63) / 64];
     struct ct_secmem_area area;
@@ -83,6 +86,8 @@ static void start(void)
         return;
     }
     arena.base = arena.area.base;
+    arena.page = (uint32_t)sysconf(_SC_PAGESIZE);
+    arena.committed = arena.area.on_touch ? CT_SECMEM_COMMITTED : ARENA_SIZE;
     // Tags lie 8 bytes before a multiple of 16, so that memory is aligned.
     arena.lowest = ALIGNMENT - TAG;
     arena.top = arena.lowest;
@@ -223,10 +228,26 @@ static void trim(uint32_t block, uint32_t size)
     give_back(block + size);
 }
 
+// May the top move up by this much?
+static bool can_grow(uint32_t size)
+{
+    if (size > ARENA_SIZE - arena.top) {
+        return false;
+    }
+    uint32_t top = (arena.top + size + arena.page - 1) / arena.page * arena.page;
+    if (top > arena.committed) {
+        if (!ct_secmem_commit(&arena.area, arena.committed, top)) {
+            return false;
+        }
+        arena.committed = top;
+    }
+    return true;
+}
+
 // Grows the used part of the area. 0 when it is exhausted.
 static uint32_t take_top(uint32_t size)
 {
-    if (size > ARENA_SIZE - arena.top) {
+    if (!can_grow(size)) {
         return 0;
     }
     uint32_t block = arena.top;
@@ -310,18 +331,19 @@ static uint32_t block_of(const void *p)
 // be in swap instead: those are all wiped.)
 static void wipe(uint32_t from, uint32_t to)
 {
-    unsigned char present[ARENA_SIZE / PAGE];
-    uint32_t first = (from + PAGE - 1) / PAGE * PAGE;
-    uint32_t end = to / PAGE * PAGE;
-    if (to - from < WIPE_WHOLE || arena.area.kind != CT_SECMEM_SECRET ||
+    unsigned char present[ARENA_SIZE / PAGE_MIN];
+    const uint32_t page = arena.page;
+    uint32_t first = (from + page - 1) / page * page;
+    uint32_t end = to / page * page;
+    if (to - from < WIPE_WHOLE || first >= end || arena.area.kind != CT_SECMEM_SECRET ||
         mincore(arena.base + first, end - first, present) != 0) {
         explicit_bzero(arena.base + from, to - from);
         return;
     }
     explicit_bzero(arena.base + from, first - from);
-    for (uint32_t at = first; at < end; at += PAGE) {
-        if ((present[(at - first) / PAGE] & 1u) != 0) {
-            explicit_bzero(arena.base + at, PAGE);
+    for (uint32_t at = first; at < end; at += page) {
+        if ((present[(at - first) / page] & 1u) != 0) {
+            explicit_bzero(arena.base + at, page);
         }
     }
     explicit_bzero(arena.base + end, to - end);
@@ -409,7 +431,7 @@ static bool resize(uint32_t block, uint32_t need)
     uint32_t above = block + size;
     uint32_t more = need - size;
     if (above == arena.top) {
-        if (more > ARENA_SIZE - arena.top) {
+        if (!can_grow(more)) {
             return false;
         }
         arena.top += more;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -88,8 +89,57 @@ static void restore_memlock(const struct rlimit *old)
     }
 }
 
+// Pages that the kernel locked at mmap(2), and counted then, are not to be made cold: EINVAL. Kernels
+// with the fix of CVE-2026-93243 (6.1.192, 6.12.117, …) do neither.
+static bool counts_on_touch(void *page)
+{
+    return madvise(page, page_size(), MADV_COLD) == 0;
+}
+
+// Makes the kernel write to a page. Where it may not have one that is an error, while this process's
+// own first touch would end it by SIGBUS.
+static bool touch(volatile uint64_t *page)
+{
+    if (syscall(SYS_rt_sigprocmask, SIG_BLOCK, NULL, page, sizeof(*page)) != 0) {
+        return false;
+    }
+    *page = 0;
+    return true;
+}
+
+bool ct_secmem_commit(const struct ct_secmem_area *area, size_t from, size_t to)
+{
+    size_t page = page_size();
+    bool good = true;
+    for (size_t at = from; good && area->on_touch && at < to; at += page) {
+        good = touch((void *)((char *)area->base + at));
+    }
+    return good;
+}
+
+// What will surely be needed is had now, while there is another way; all of it where another process
+// is to use it.
+static bool commit_first(struct ct_secmem_area *area, void *at, bool all, rlim_t limit)
+{
+    struct ct_secmem_area here = *area;
+    here.base = at;
+    size_t need = area->size + atomic_load(&locked_bytes);
+    if (limit != RLIM_INFINITY && limit < need) {
+        reason_lock(area->secret_reason, ENOMEM, area->size, limit);
+        return false;
+    }
+    size_t first = all || area->size < CT_SECMEM_COMMITTED ? area->size : CT_SECMEM_COMMITTED;
+    if (!ct_secmem_commit(&here, 0, first)) {
+        (void)snprintf(area->secret_reason, REASON_SIZE,
+                       "RLIMIT_MEMLOCK %llu KiB used up by all processes of user %u together",
+                       (unsigned long long)limit / 1024, (unsigned)getuid());
+        return false;
+    }
+    return true;
+}
+
 // Returns MAP_FAILED, with the reason in the area, when secret pages are not to be had.
-static void *map_secret(struct ct_secmem_area *area, rlim_t limit)
+static void *map_secret(struct ct_secmem_area *area, bool all, rlim_t limit)
 {
     area->fd = (int)syscall(SYS_memfd_secret, O_CLOEXEC);
     if (area->fd < 0) {
@@ -105,6 +155,12 @@ static void *map_secret(struct ct_secmem_area *area, rlim_t limit)
         if (p == MAP_FAILED) {
             reason_lock(area->secret_reason, errno, area->size, limit);
         }
+    }
+    area->on_touch = p != MAP_FAILED && counts_on_touch(p);
+    if (area->on_touch && !commit_first(area, p, all, limit)) {
+        (void)munmap(p, area->size);
+        p = MAP_FAILED;
+        area->on_touch = false;
     }
     if (p == MAP_FAILED) {
         (void)close(area->fd);
@@ -169,7 +225,7 @@ int ct_secmem_map(size_t size, bool keep_fd, struct ct_secmem_area *ret, struct 
     ret->size = (size + page - 1) / page * page;
     struct rlimit old;
     rlim_t limit = raise_memlock(&old);
-    void *secret = map_secret(ret, limit);
+    void *secret = map_secret(ret, keep_fd, limit);
     int status = place(ret, secret, limit, err);
     restore_memlock(&old);
     if (status != 0 && secret != MAP_FAILED) {

@@ -20,6 +20,7 @@ struct ct_secmem_area {
     void *base;
     size_t size; // bytes, whole pages
     enum ct_secmem_kind kind;
+    bool on_touch;          // see ct_secmem_commit()
     int fd;                 // CT_SECMEM_SECRET with keep_fd: the memfd, else -1
     char secret_reason[96]; // why memfd_secret was not had: "kernel 5.10 < 5.14", "EPERM", …
     char lock_reason[96];   // why the pages could not be locked: "RLIMIT_MEMLOCK 64 KiB < 2048 KiB"
@@ -33,6 +34,13 @@ struct ct_secmem_area {
 // No allocation, async-signal-safe system calls only, so that malloc itself can stand on it.
 CT_CHECKED int ct_secmem_map(size_t size, bool keep_fd, struct ct_secmem_area *ret,
                              struct ct_err *err);
+// With on_touch, a secret page counts against RLIMIT_MEMLOCK when it is touched first, together with
+// the secret pages of all processes of its user, and a touch beyond the limit ends the process by
+// SIGBUS. So pages beyond the first CT_SECMEM_COMMITTED bytes (with keep_fd, all were had at once) are
+// to be committed, once, before they are touched: `from` is the offset of a page, `to` of any byte.
+// False when the limit is reached. Without on_touch there is nothing to do.
+#define CT_SECMEM_COMMITTED ((size_t)768 << 10)
+CT_CHECKED bool ct_secmem_commit(const struct ct_secmem_area *area, size_t from, size_t to);
 // Wipes and unmaps; closes fd. An area that was never mapped (base NULL) is left alone.
 void ct_secmem_unmap(struct ct_secmem_area *area);
 // As ct_secmem_unmap, without the wipe: for pages that another process goes on using.

@@ -88,6 +88,7 @@ static bool parse_header(const char *line, struct ct_mapping *m)
         .readable = rest[1] == 'r',
         .writable = rest[2] == 'w',
         .special = strstr(rest, " [v") != NULL,
+        .secret = strstr(rest, " /secretmem") != NULL,
     };
     return true;
 }

@@ -16,6 +16,7 @@ struct ct_mapping {
     uintptr_t start, end;
     bool readable, writable;
     bool special;   // [vvar], [vdso], [vsyscall]: the kernel's own pages
+    bool secret;    // pages of a memfd_secret(2)
     bool dirty;     // holds pages that this process wrote to
     bool locked;    // VmFlags: lo
     bool dont_dump; // VmFlags: dd

@@ -58,8 +58,10 @@ void ct_verdict_flags(struct ct_facts *facts, enum ct_holder holder, const struc
         ct_fact_failed(facts, CT_CHECK_MADV_DONTDUMP, holder, "unproven: smaps lacks the pages");
         return;
     }
-    verdict_flag(facts, CT_CHECK_MLOCK, holder, "lo", flags->secret.locked, flags->control.locked,
-                 lock_reason);
+    // The pages of a memfd_secret(2) are never evicted. That was shown by "lo" too until kernels with
+    // the fix of CVE-2026-93243 ceased to count them as locked ones.
+    verdict_flag(facts, CT_CHECK_MLOCK, holder, "lo", flags->secret.locked || flags->secret.secret,
+                 flags->control.locked || flags->control.secret, lock_reason);
     verdict_flag(facts, CT_CHECK_MADV_DONTDUMP, holder, "dd", flags->secret.dont_dump,
                  flags->control.dont_dump, dontdump_reason);
 }

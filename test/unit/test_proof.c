@@ -144,6 +144,17 @@ static void test_flags(void **state)
     expect_failed(&facts, CT_CHECK_MADV_DONTDUMP, "unproven: an ordinary page has VmFlags dd too");
 
     bad = good;
+    bad.secret.locked = false; // as kernels tell it that do not count secret pages as locked ones
+    bad.secret.secret = true;
+    facts = (struct ct_facts){0};
+    ct_verdict_flags(&facts, CT_HOLDER_WRAPPER, &bad, "", "");
+    expect_proven(&facts, CT_CHECK_MLOCK);
+    bad.control.secret = true;
+    facts = (struct ct_facts){0};
+    ct_verdict_flags(&facts, CT_HOLDER_WRAPPER, &bad, "", "");
+    expect_failed(&facts, CT_CHECK_MLOCK, "unproven: an ordinary page has VmFlags lo too");
+
+    bad = good;
     bad.found_control = false;
     facts = (struct ct_facts){0};
     ct_verdict_flags(&facts, CT_HOLDER_WRAPPER, &bad, "", "");
@@ -164,10 +175,11 @@ static void test_smaps(void **state)
     while (ct_smaps_next(&maps, &m)) {
         uintptr_t code = (uintptr_t)&test_smaps;
         if (m.start == (uintptr_t)area->base) {
-            found_arena = m.end == m.start + area->size && m.locked && m.dont_dump && m.writable;
+            found_arena = m.end == m.start + area->size && m.secret && m.dont_dump && m.writable;
         }
         if ((uintptr_t)&written >= m.start && (uintptr_t)&written < m.end) {
-            found_data = m.writable && m.dirty && !m.locked && !m.dont_dump && !m.special;
+            found_data =
+                m.writable && m.dirty && !m.secret && !m.locked && !m.dont_dump && !m.special;
         }
         if (code >= m.start && code < m.end) {
             found_code = m.readable && !m.writable;

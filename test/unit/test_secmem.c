@@ -115,6 +115,32 @@ static void test_unmap_wipes(void **state)
     assert_int_equal(munmap(again, 4096), 0);
 }
 
+// What kernels do that count pages as they are touched: the refusal is an answer and no signal. The
+// guard behind the area stands for a page that may not be had.
+static void test_commit_asks_before_it_touches(void **state)
+{
+    (void)state;
+    struct ct_secmem_area area;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    assert_int_equal(ct_secmem_map(2 * page, false, &area, NULL), 0);
+    char *p = area.base;
+    (void)memcpy(p + page, "kept", 5);
+    area.on_touch = false;
+    assert_true(ct_secmem_commit(&area, 0, 3 * page));
+    assert_string_equal(p + page, "kept");
+    area.on_touch = true;
+    unsigned char present[2] = {0};
+    assert_true(ct_secmem_commit(&area, 0, 1));
+    assert_int_equal(mincore(p, 2 * page, present), 0);
+    assert_int_equal(present[0] & 1, 1);
+    for (size_t i = 0; i < page; i++) {
+        assert_int_equal(p[i], 0);
+    }
+    assert_false(ct_secmem_commit(&area, 2 * page, 2 * page + 1));
+    assert_true(WIFSIGNALED(write_in_child(p + 2 * page)));
+    ct_secmem_unmap(&area);
+}
+
 static void test_bad_sizes(void **state)
 {
     (void)state;
@@ -203,6 +229,7 @@ int main(void)
         cmocka_unit_test(test_guards_on_both_sides),
         cmocka_unit_test(test_the_descriptor_maps_the_same_pages),
         cmocka_unit_test(test_unmap_wipes),
+        cmocka_unit_test(test_commit_asks_before_it_touches),
         cmocka_unit_test(test_bad_sizes),
         cmocka_unit_test(test_the_limit_is_told),
         cmocka_unit_test(test_the_soft_limit_is_raised_and_restored),
