@@ -11,6 +11,8 @@ const struct ct_command ct_commands[] = {
     {"inject", "Show what the webhook would make of a manifest.", ct_inject_table, ct_inject_run},
     {"explain", "Tell check by check and node by node what score a manifest's pods would reach.",
      ct_explain_table, ct_explain_run},
+    {"run", "Start a program with secrets from Vault, without Kubernetes.", ct_run_table,
+     ct_run_run},
     {"dev-vault", "Serve a small Vault-compatible API for development.", ct_dev_vault_table,
      ct_dev_vault_run},
     {"completion", "Print the completion script for bash, zsh or fish.", ct_completion_table,
@@ -33,6 +35,22 @@ bool ct_command_begin(const struct ct_option_table *table, int argc, char **argv
         *ret = CT_EXIT_USAGE;
     }
     return r == CT_OPTION_RUN;
+}
+
+int ct_command_run(const struct ct_option_table *table, int argc, char **argv, void *settings,
+                   int (*work)(void *settings, struct ct_err *err))
+{
+    struct ct_err err = {0};
+    int status;
+    if (!ct_command_begin(table, argc, argv, settings, &status)) {
+        return status;
+    }
+    status = work(settings, &err);
+    if (err.code != 0) {
+        (void)fprintf(stderr, "%s: %s\n", table->program, err.msg);
+    }
+    ct_option_free(table, settings);
+    return status;
 }
 
 static size_t least(size_t a, size_t b)

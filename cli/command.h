@@ -30,6 +30,8 @@ const struct ct_option_table *ct_inject_table(void);
 int ct_inject_run(int argc, char **argv);
 const struct ct_option_table *ct_explain_table(void);
 int ct_explain_run(int argc, char **argv);
+const struct ct_option_table *ct_run_table(void);
+int ct_run_run(int argc, char **argv);
 const struct ct_option_table *ct_dev_vault_table(void);
 int ct_dev_vault_run(int argc, char **argv);
 const struct ct_option_table *ct_completion_table(void);
@@ -39,6 +41,11 @@ int ct_completion_run(int argc, char **argv);
 // exit status, and settings need no freeing.
 bool ct_command_begin(const struct ct_option_table *table, int argc, char **argv, void *settings,
                       int *ret);
+
+// What a command with settings does from start to end: parses into `settings` (zeroed by the caller),
+// has `work` do it, tells its error on standard error, frees. `work` returns the exit status.
+int ct_command_run(const struct ct_option_table *table, int argc, char **argv, void *settings,
+                   int (*work)(void *settings, struct ct_err *err));
 
 // The command that somebody who wrote `name` may have meant; NULL when none is near.
 const char *ct_command_nearest(const char *name);

@@ -4,20 +4,11 @@
 #include <string.h>
 
 #include "ct_version.h"
+#include "dev_vault_call.h"
 #include "json.h"
-#include "log.h"
 #include "text.h"
 
-// One request on its way through the handlers, under the lock.
-struct call {
-    struct ct_dev_store *store;
-    const struct ct_httpd_request *request;
-    struct ct_httpd_reply *reply;
-    const char *rest;           // of the path, behind the route's prefix
-    struct ct_dev_token *token; // the caller's; NULL where none is asked for
-};
-
-static void fail(struct call *call, unsigned status, const char *error)
+void ct_dev_fail(struct ct_dev_call *call, unsigned status, const char *error)
 {
     call->reply->status = status;
     ct_buf_add_str(&call->reply->body, "{\"errors\":[");
@@ -27,104 +18,52 @@ static void fail(struct call *call, unsigned status, const char *error)
     ct_buf_add_str(&call->reply->body, "]}\n");
 }
 
-// Takes the reference.
-static void answer(struct call *call, json_t *doc)
+void ct_dev_answer(struct ct_dev_call *call, json_t *doc)
 {
     CT_AUTO_JSON owned = doc;
     CT_AUTO_STR text = json_dumps(owned, JSON_COMPACT);
     if (text == NULL) {
-        fail(call, 500, "out of memory");
+        ct_dev_fail(call, 500, "out of memory");
         return;
     }
     ct_buf_add_str(&call->reply->body, text);
     explicit_bzero(text, strlen(text));
 }
 
-static bool is_method(const struct call *call, const char *method)
+static bool is_method(const struct ct_dev_call *call, const char *method)
 {
     const char *got = call->request->method;
     return strcmp(got, method) == 0 || (strcmp(method, "POST") == 0 && strcmp(got, "PUT") == 0) ||
            (strcmp(method, "GET") == 0 && strcmp(got, "HEAD") == 0);
 }
 
-static void health(struct call *call)
+static void health(struct ct_dev_call *call)
 {
-    answer(call, json_pack("{s:b,s:b,s:b,s:s,s:s,s:I}", "initialized", 1, "sealed", 0, "standby", 0,
-                           "version", CT_VERSION "+cloudtaser.dev", "cluster_name", "development",
-                           "server_time_utc", (json_int_t)time(NULL)));
+    ct_dev_answer(call,
+                  json_pack("{s:b,s:b,s:b,s:s,s:s,s:I}", "initialized", 1, "sealed", 0, "standby",
+                            0, "version", CT_VERSION "+cloudtaser.dev", "cluster_name",
+                            "development", "server_time_utc", (json_int_t)time(NULL)));
 }
 
 // So that `vault kv` knows the engine's version.
-static void mount(struct call *call)
+static void mount(struct ct_dev_call *call)
 {
-    if (strncmp(call->rest, "secret/", 7) != 0 && strcmp(call->rest, "secret") != 0) {
-        fail(call, 403,
-             "preflight capability check returned 403, please ensure client's policies "
-             "grant access to path");
-        return;
+    static const struct {
+        const char *path;
+        const char *version;
+    } mounts[] = {{"secret/", "2"}, {"kv/", "1"}};
+    for (size_t i = 0; i < CT_ARRAY_LEN(mounts); i++) {
+        size_t len = strlen(mounts[i].path);
+        if (strncmp(call->rest, mounts[i].path, len) == 0 ||
+            (strlen(call->rest) == len - 1 && strncmp(call->rest, mounts[i].path, len - 1) == 0)) {
+            ct_dev_answer(call, json_pack("{s:{s:s,s:s,s:{s:s}}}", "data", "path", mounts[i].path,
+                                          "type", "kv", "options", "version", mounts[i].version));
+            return;
+        }
     }
-    answer(call, json_pack("{s:{s:s,s:s,s:{s:s}}}", "data", "path", "secret/", "type", "kv",
-                           "options", "version", "2"));
-}
-
-static json_int_t ttl_of(const struct ct_dev_token *token)
-{
-    return token->expiry == 0 ? 0 : (json_int_t)(token->expiry - time(NULL));
-}
-
-static json_t *auth_of(const struct ct_dev_token *token)
-{
-    return json_pack("{s:{s:s,s:[s],s:[s],s:I,s:b,s:s,s:{s:s}}}", "auth", "client_token",
-                     token->text, "policies", token->role, "token_policies", token->role,
-                     "lease_duration", ttl_of(token), "renewable", token->expiry != 0, "token_type",
-                     "service", "metadata", "role", token->role);
-}
-
-static void lookup_self(struct call *call)
-{
-    const struct ct_dev_token *token = call->token;
-    answer(call, json_pack("{s:{s:s,s:[s],s:I,s:b,s:s,s:s}}", "data", "id", token->text, "policies",
-                           token->role, "ttl", ttl_of(token), "renewable", token->expiry != 0,
-                           "display_name", token->role, "type", "service"));
-}
-
-static void renew_self(struct call *call)
-{
-    if (call->token->expiry == 0) {
-        fail(call, 400, "lease is not renewable");
-        return;
-    }
-    call->token->expiry = time(NULL) + CT_DEV_VAULT_TTL;
-    answer(call, auth_of(call->token));
-}
-
-static void login(struct call *call)
-{
-    CT_AUTO_JSON doc = NULL;
-    char error[256];
-    const struct ct_httpd_request *request = call->request;
-    if (ct_json_parse(request->body, request->body_len, "body", &doc, NULL) < 0) {
-        fail(call, 400, "failed to parse JSON input");
-        return;
-    }
-    const char *role = ct_json_str(doc, "role");
-    const char *jwt = ct_json_str(doc, "jwt");
-    if (role == NULL || *role == '\0' || jwt == NULL || *jwt == '\0') {
-        fail(call, 400, role == NULL || *role == '\0' ? "missing role" : "missing jwt");
-        return;
-    }
-    if (json_object_get(call->store->roles, role) == NULL) {
-        (void)snprintf(error, sizeof(error), "invalid role name \"%.200s\"", role);
-        fail(call, 400, error);
-        return;
-    }
-    struct ct_dev_token *token = ct_dev_store_issue(call->store, role);
-    if (token == NULL) {
-        fail(call, 500, "no room for another token");
-        return;
-    }
-    ct_log(CT_LOG_INFO, "login as role %s: let in, its JWT was not verified", role);
-    answer(call, auth_of(token));
+    ct_dev_fail(call, 403,
+                "preflight capability check returned 403, please ensure client's policies grant "
+                "access to path");
 }
 
 static json_t *metadata_of(const json_t *version, size_t n)
@@ -136,7 +75,7 @@ static json_t *metadata_of(const json_t *version, size_t n)
                      (json_int_t)n);
 }
 
-static void read_secret(struct call *call)
+static void read_secret(struct ct_dev_call *call)
 {
     unsigned long wanted = 0;
     size_t n = 0;
@@ -144,23 +83,23 @@ static void read_secret(struct call *call)
     if (query != NULL) {
         query += strlen("version=");
         if (!ct_text_number(query, strcspn(query, "&"), 1000000, &wanted)) {
-            fail(call, 400, "version is no number");
+            ct_dev_fail(call, 400, "version is no number");
             return;
         }
     }
     json_t *version = ct_dev_store_get(call->store, call->rest, wanted, &n);
     if (version == NULL) {
-        fail(call, 404, NULL);
+        ct_dev_fail(call, 404, NULL);
         return;
     }
     json_t *data = json_object_get(version, "data");
     call->reply->status = json_is_null(data) ? 404 : 200; // a deleted version: 404 with metadata
-    answer(call,
-           json_pack("{s:s,s:i,s:b,s:{s:O,s:o}}", "lease_id", "", "lease_duration", 0, "renewable",
-                     0, "data", "data", data, "metadata", metadata_of(version, n)));
+    ct_dev_answer(call, json_pack("{s:s,s:i,s:b,s:{s:O,s:o}}", "lease_id", "", "lease_duration", 0,
+                                  "renewable", 0, "data", "data", data, "metadata",
+                                  metadata_of(version, n)));
 }
 
-static void write_secret(struct call *call)
+static void write_secret(struct ct_dev_call *call)
 {
     CT_AUTO_JSON doc = NULL;
     size_t latest = 0;
@@ -168,25 +107,25 @@ static void write_secret(struct call *call)
     int r = ct_json_parse(request->body, request->body_len, "body", &doc, NULL);
     json_t *data = json_object_get(doc, "data");
     if (r < 0 || !json_is_object(data)) {
-        fail(call, 400, "no data provided");
+        ct_dev_fail(call, 400, "no data provided");
         return;
     }
     (void)ct_dev_store_get(call->store, call->rest, 0, &latest);
     json_t *cas = json_object_get(json_object_get(doc, "options"), "cas");
     if (json_is_integer(cas) && json_integer_value(cas) != (json_int_t)latest) {
-        fail(call, 400, "check-and-set parameter did not match the current version");
+        ct_dev_fail(call, 400, "check-and-set parameter did not match the current version");
         return;
     }
     size_t n = ct_dev_store_put(call->store, call->rest, data);
     if (n == 0) {
-        fail(call, 500, "out of memory");
+        ct_dev_fail(call, 500, "out of memory");
         return;
     }
     json_t *version = ct_dev_store_get(call->store, call->rest, n, &n);
-    answer(call, json_pack("{s:o}", "data", metadata_of(version, n)));
+    ct_dev_answer(call, json_pack("{s:o}", "data", metadata_of(version, n)));
 }
 
-static void delete_secret(struct call *call)
+static void delete_secret(struct ct_dev_call *call)
 {
     size_t n = 0;
     if (ct_dev_store_get(call->store, call->rest, 0, &n) != NULL) {
@@ -195,7 +134,7 @@ static void delete_secret(struct call *call)
     call->reply->status = 204;
 }
 
-static void versions(struct call *call)
+static void versions(struct ct_dev_call *call)
 {
     json_t *all = json_object_get(call->store->secrets, call->rest);
     json_t *described = json_object();
@@ -203,7 +142,7 @@ static void versions(struct call *call)
     json_t *version;
     if (all == NULL) {
         json_decref(described);
-        fail(call, 404, NULL);
+        ct_dev_fail(call, 404, NULL);
         return;
     }
     json_array_foreach(all, i, version)
@@ -212,10 +151,47 @@ static void versions(struct call *call)
         (void)snprintf(name, sizeof(name), "%zu", i + 1);
         (void)json_object_set_new(described, name, metadata_of(version, i + 1));
     }
-    answer(call,
-           json_pack("{s:{s:I,s:i,s:o}}", "data", "current_version",
-                     (json_int_t)json_array_size(all), "oldest_version", 1, "versions", described));
+    ct_dev_answer(call, json_pack("{s:{s:I,s:i,s:o}}", "data", "current_version",
+                                  (json_int_t)json_array_size(all), "oldest_version", 1, "versions",
+                                  described));
 }
+
+// ---- KV version 1, at kv/
+
+static void read_plain(struct ct_dev_call *call)
+{
+    json_t *data = json_object_get(call->store->plain, call->rest);
+    if (data == NULL) {
+        ct_dev_fail(call, 404, NULL);
+        return;
+    }
+    ct_dev_answer(call, json_pack("{s:s,s:i,s:b,s:O}", "lease_id", "", "lease_duration", 2764800,
+                                  "renewable", 0, "data", data));
+}
+
+static void write_plain(struct ct_dev_call *call)
+{
+    CT_AUTO_JSON doc = NULL;
+    const struct ct_httpd_request *request = call->request;
+    int r = ct_json_parse(request->body, request->body_len, "body", &doc, NULL);
+    if (r < 0 || json_object_size(doc) == 0) {
+        ct_dev_fail(call, 400, "missing data fields");
+        return;
+    }
+    if (json_object_set(call->store->plain, call->rest, doc) < 0) {
+        ct_dev_fail(call, 500, "out of memory");
+        return;
+    }
+    call->reply->status = 204;
+}
+
+static void delete_plain(struct ct_dev_call *call)
+{
+    (void)json_object_del(call->store->plain, call->rest);
+    call->reply->status = 204;
+}
+
+// ---- what goes where
 
 enum needs { NOTHING, TOKEN, READ, ROOT };
 
@@ -223,25 +199,35 @@ static const struct endpoint {
     const char *method; // POST is PUT too
     const char *path;   // with a trailing '/': a prefix, and the rest is what the handler works on
     enum needs needs;
-    void (*handle)(struct call *call);
+    void (*handle)(struct ct_dev_call *call);
 } endpoints[] = {
     {"GET", "/v1/sys/health", NOTHING, health},
     {"GET", "/v1/sys/internal/ui/mounts/", TOKEN, mount},
-    {"POST", "/v1/auth/kubernetes/login", NOTHING, login},
-    {"GET", "/v1/auth/token/lookup-self", TOKEN, lookup_self},
-    {"POST", "/v1/auth/token/renew-self", TOKEN, renew_self},
+    {"POST", "/v1/auth/kubernetes/login", NOTHING, ct_dev_login_jwt},
+    {"POST", "/v1/auth/jwt/login", NOTHING, ct_dev_login_jwt},
+    {"POST", "/v1/auth/approle/login", NOTHING, ct_dev_login_approle},
+    {"GET", "/v1/auth/approle/role/", ROOT, ct_dev_role_id},
+    {"POST", "/v1/auth/approle/role/", ROOT, ct_dev_secret_id},
+    {"POST", "/v1/sys/wrapping/lookup", NOTHING, ct_dev_wrapping_lookup},
+    {"POST", "/v1/sys/wrapping/unwrap", NOTHING, ct_dev_unwrap},
+    {"GET", "/v1/auth/token/lookup-self", TOKEN, ct_dev_lookup_self},
+    {"POST", "/v1/auth/token/renew-self", TOKEN, ct_dev_renew_self},
+    {"POST", "/v1/auth/token/revoke-self", TOKEN, ct_dev_revoke_self},
     {"GET", "/v1/secret/data/", READ, read_secret},
     {"POST", "/v1/secret/data/", ROOT, write_secret},
     {"DELETE", "/v1/secret/data/", ROOT, delete_secret},
     {"GET", "/v1/secret/metadata/", READ, versions},
+    {"GET", "/v1/kv/", READ, read_plain},
+    {"POST", "/v1/kv/", ROOT, write_plain},
+    {"DELETE", "/v1/kv/", ROOT, delete_plain},
 };
 
-static bool allowed(struct call *call, enum needs needs)
+static bool allowed(struct ct_dev_call *call, enum needs needs)
 {
     if (needs == NOTHING) {
         return true;
     }
-    call->token = ct_dev_store_find(call->store, call->request->token);
+    call->token = ct_dev_store_find(call->store, call->request->token, CT_DEV_TOKEN);
     if (call->token == NULL || needs == TOKEN) {
         return call->token != NULL;
     }
@@ -249,7 +235,7 @@ static bool allowed(struct call *call, enum needs needs)
                          : ct_dev_store_may_read(call->store, call->token, call->rest);
 }
 
-static void dispatch(struct call *call)
+static void dispatch(struct ct_dev_call *call)
 {
     bool known = false;
     const char *path = call->request->path;
@@ -267,18 +253,19 @@ static void dispatch(struct call *call)
             if (allowed(call, endpoint->needs)) {
                 endpoint->handle(call);
             } else {
-                fail(call, 403, "permission denied");
+                ct_dev_fail(call, 403, "permission denied");
             }
             return;
         }
     }
-    fail(call, known ? 405 : 404, known ? "unsupported operation" : "no handler for route");
+    ct_dev_fail(call, known ? 405 : 404, known ? "unsupported operation" : "no handler for route");
 }
 
 static void handle(void *cls, const struct ct_httpd_request *request, struct ct_httpd_reply *reply)
 {
     struct ct_dev_vault *vault = cls;
-    struct call call = {.store = &vault->store, .request = request, .reply = reply, .rest = ""};
+    struct ct_dev_call call = {
+        .store = &vault->store, .request = request, .reply = reply, .rest = ""};
     (void)pthread_mutex_lock(&vault->lock);
     dispatch(&call);
     (void)pthread_mutex_unlock(&vault->lock);

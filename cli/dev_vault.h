@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A small server that speaks as much of Vault's HTTP API as development needs: kubernetes login,
-// tokens, a KV version 2 engine at secret/. It keeps everything in memory and verifies no JWT.
+// A small server that speaks as much of Vault's HTTP API as development needs: logins by kubernetes,
+// jwt and approle (with response-wrapped secret ids), tokens, KV version 2 at secret/ and version 1 at
+// kv/. It keeps everything in memory and verifies no JWT.
 #ifndef CT_DEV_VAULT_H
 #define CT_DEV_VAULT_H
 

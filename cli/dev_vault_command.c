@@ -47,8 +47,8 @@ static const struct ct_option options[] = {
      .kind = CT_OPTION_LIST,
      .offset = AT(role),
      .argument = "NAME[=PREFIX,…]",
-     .help = "A role of the kubernetes login, and what its tokens may read below secret/ "
-             "(everything without '='); may be given repeatedly."},
+     .help = "A role of the kubernetes, jwt and approle logins (there its role id), and what its "
+             "tokens may read below secret/ and kv/ (everything without '=')."},
 };
 
 static const struct ct_option_table table = {
@@ -110,21 +110,17 @@ const struct ct_option_table *ct_dev_vault_table(void)
     return &table;
 }
 
+static int work(void *cls, struct ct_err *err)
+{
+    struct ct_dev_vault vault = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    int r = serve(&vault, cls, err);
+    ct_dev_store_done(&vault.store);
+    return r < 0 ? CT_EXIT_REFUSED : CT_EXIT_GOOD;
+}
+
 int ct_dev_vault_run(int argc, char **argv)
 {
     struct settings settings = {0};
-    struct ct_err err = {0};
-    struct ct_dev_vault vault = {.lock = PTHREAD_MUTEX_INITIALIZER};
-    int status;
     ct_log_init(table.program, CT_LOG_TEXT);
-    if (!ct_command_begin(&table, argc, argv, &settings, &status)) {
-        return status;
-    }
-    int r = serve(&vault, &settings, &err);
-    if (r < 0) {
-        ct_log(CT_LOG_ERROR, "%s", err.msg);
-    }
-    ct_dev_store_done(&vault.store);
-    ct_option_free(&table, &settings);
-    return r < 0 ? CT_EXIT_REFUSED : CT_EXIT_GOOD;
+    return ct_command_run(&table, argc, argv, &settings, work);
 }

@@ -15,12 +15,14 @@
 int ct_dev_store_init(struct ct_dev_store *store, const char *root_token, struct ct_err *err)
 {
     store->secrets = json_object();
+    store->plain = json_object();
     store->roles = json_object();
     store->tokens = calloc(MAX_TOKENS, sizeof(*store->tokens));
-    if (store->secrets == NULL || store->roles == NULL || store->tokens == NULL) {
+    if (store->secrets == NULL || store->plain == NULL || store->roles == NULL ||
+        store->tokens == NULL) {
         return ct_err_set(err, CT_ENOMEM, "out of memory for the store");
     }
-    struct ct_dev_token *root = ct_dev_store_issue(store, "root");
+    struct ct_dev_token *root = ct_dev_store_issue(store, "root", CT_DEV_TOKEN, 0);
     if (root == NULL) {
         return ct_err_set(err, CT_ESYSTEM, "no random numbers for a token");
     }
@@ -39,7 +41,11 @@ int ct_dev_store_init(struct ct_dev_store *store, const char *root_token, struct
 void ct_dev_store_done(struct ct_dev_store *store)
 {
     json_decref(store->secrets);
+    json_decref(store->plain);
     json_decref(store->roles);
+    for (size_t i = 0; i < store->n_tokens; i++) {
+        json_decref(store->tokens[i].wrapped);
+    }
     if (store->tokens != NULL) {
         explicit_bzero(store->tokens, MAX_TOKENS * sizeof(*store->tokens));
     }
@@ -115,15 +121,38 @@ int ct_dev_store_load(struct ct_dev_store *store, const char *file, struct ct_er
     return r;
 }
 
-struct ct_dev_token *ct_dev_store_issue(struct ct_dev_store *store, const char *role)
+static bool is_over(const struct ct_dev_token *token, time_t now)
+{
+    return token->expiry != 0 && token->expiry < now;
+}
+
+// "hvs." and characters of Base64url, or of a secret id the shape of a UUID.
+static void write_text(struct ct_dev_token *token, const unsigned char random[CT_DEV_VAULT_TOKEN])
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    static const char shape[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+    size_t n = 0;
+    if (token->kind == CT_DEV_SECRET_ID) {
+        for (size_t i = 0; shape[i] != '\0'; i++) {
+            token->text[i] = shape[i] == 'x' ? "0123456789abcdef"[random[n++] % 16] : '-';
+        }
+        return;
+    }
+    memcpy(token->text, "hvs.", 4);
+    for (; n < CT_DEV_VAULT_TOKEN; n++) {
+        token->text[4 + n] = digits[random[n] % 64];
+    }
+}
+
+struct ct_dev_token *ct_dev_store_issue(struct ct_dev_store *store, const char *role,
+                                        enum ct_dev_kind kind, time_t ttl)
+{
     unsigned char random[CT_DEV_VAULT_TOKEN];
     time_t now = time(NULL);
     struct ct_dev_token *token = NULL;
     for (size_t i = 0; i < MAX_TOKENS && token == NULL; i++) {
-        bool expired = store->tokens[i].expiry != 0 && store->tokens[i].expiry < now;
-        token = i >= store->n_tokens || expired ? &store->tokens[i] : NULL;
+        bool free = i >= store->n_tokens || is_over(&store->tokens[i], now);
+        token = free ? &store->tokens[i] : NULL;
     }
     if (token == NULL || getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random)) {
         return NULL;
@@ -131,21 +160,20 @@ struct ct_dev_token *ct_dev_store_issue(struct ct_dev_store *store, const char *
     if (token == &store->tokens[store->n_tokens]) {
         store->n_tokens++;
     }
+    json_decref(token->wrapped);
     memset(token, 0, sizeof(*token));
-    memcpy(token->text, "hvs.", 4);
-    for (size_t i = 0; i < sizeof(random); i++) {
-        token->text[4 + i] = digits[random[i] % 64];
-    }
+    token->kind = kind;
+    write_text(token, random);
     (void)snprintf(token->role, sizeof(token->role), "%s", role);
-    token->expiry = now + CT_DEV_VAULT_TTL;
+    token->expiry = ttl == 0 ? 0 : now + ttl;
     return token;
 }
 
-struct ct_dev_token *ct_dev_store_find(struct ct_dev_store *store, const char *text)
+struct ct_dev_token *ct_dev_store_find(struct ct_dev_store *store, const char *text,
+                                       enum ct_dev_kind kind)
 {
     char padded[sizeof(store->tokens->text)] = {0};
     struct ct_dev_token *found = NULL;
-    time_t now = time(NULL);
     size_t len = strlen(text);
     if (len == 0 || len >= sizeof(padded)) {
         return NULL;
@@ -154,11 +182,16 @@ struct ct_dev_token *ct_dev_store_find(struct ct_dev_store *store, const char *t
     for (size_t i = 0; i < store->n_tokens; i++) {
         struct ct_dev_token *token = &store->tokens[i];
         // No early end: the time tells nothing about which one it was.
-        if (gnutls_memcmp(padded, token->text, sizeof(padded)) == 0) {
+        if (gnutls_memcmp(padded, token->text, sizeof(padded)) == 0 && token->kind == kind) {
             found = token;
         }
     }
-    return found != NULL && (found->expiry == 0 || found->expiry >= now) ? found : NULL;
+    return found != NULL && !is_over(found, time(NULL)) ? found : NULL;
+}
+
+void ct_dev_store_revoke(struct ct_dev_token *token)
+{
+    token->expiry = 1;
 }
 
 bool ct_dev_store_may_read(const struct ct_dev_store *store, const struct ct_dev_token *token,

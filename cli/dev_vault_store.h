@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the development Vault keeps, in ordinary memory: roles, tokens and the versions of secrets.
+// What the development Vault keeps, in ordinary memory: roles, tokens and secrets.
 // Not thread-safe: the server holds one lock around everything.
 #ifndef CT_DEV_VAULT_STORE_H
 #define CT_DEV_VAULT_STORE_H
@@ -14,15 +14,25 @@
 #define CT_DEV_VAULT_TOKEN 32
 #define CT_DEV_VAULT_TTL 3600 // seconds
 
+enum ct_dev_kind {
+    CT_DEV_TOKEN,
+    CT_DEV_SECRET_ID, // of approle: no token, and good for a login only
+    CT_DEV_WRAPPING,  // gives `wrapped` away, once
+};
+
 struct ct_dev_token {
     char text[128]; // filled with NULs to its end, so that a comparison always covers all of it
     char role[64];  // "root" for the root token
-    time_t expiry;  // 0: never
+    enum ct_dev_kind kind;
+    time_t expiry; // 0: never
+    json_t *wrapped;
+    char made_by[160]; // path of the request that a wrapping token answers
 };
 
 struct ct_dev_store {
     json_t
         *secrets; // path below the mount -> array of versions: {"data": {…}|null, "created_time"}
+    json_t *plain; // KV version 1: path below its mount -> object of keys
     json_t *roles; // name -> array of path prefixes that its tokens may read
     struct ct_dev_token *tokens;
     size_t n_tokens;
@@ -38,10 +48,15 @@ CT_CHECKED int ct_dev_store_role(struct ct_dev_store *store, const char *text, s
 // A file {"PATH": {"KEY": "VALUE"} or an array of such versions}. CT_EINVAL and ct_file_read()'s.
 CT_CHECKED int ct_dev_store_load(struct ct_dev_store *store, const char *file, struct ct_err *err);
 
-// A new token for a role, from getrandom(2). Expired ones make room. NULL when there is none left.
-struct ct_dev_token *ct_dev_store_issue(struct ct_dev_store *store, const char *role);
-// The token with that text, compared in constant time; NULL when unknown or expired.
-struct ct_dev_token *ct_dev_store_find(struct ct_dev_store *store, const char *text);
+// A new token (or secret id, or wrapping token) for a role, from getrandom(2), for `ttl` seconds.
+// Expired ones make room. NULL when there is none left.
+struct ct_dev_token *ct_dev_store_issue(struct ct_dev_store *store, const char *role,
+                                        enum ct_dev_kind kind, time_t ttl);
+// The one of that kind with that text, compared in constant time; NULL when unknown or expired.
+struct ct_dev_token *ct_dev_store_find(struct ct_dev_store *store, const char *text,
+                                       enum ct_dev_kind kind);
+// Ends it at once. Never the root token.
+void ct_dev_store_revoke(struct ct_dev_token *token);
 bool ct_dev_store_may_read(const struct ct_dev_store *store, const struct ct_dev_token *token,
                            const char *path);
 

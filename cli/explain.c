@@ -187,8 +187,9 @@ static int finish(const struct run *run, struct ct_err *err)
     return run->refused > 0 ? CT_EXIT_REFUSED : CT_EXIT_GOOD;
 }
 
-static int work(struct ct_operator_settings *settings, struct ct_err *err)
+static int work(void *cls, struct ct_err *err)
 {
+    struct ct_operator_settings *settings = cls;
     CT_AUTO_YAML yaml = {.n = 0};
     CT_AUTO(ct_nodes) *nodes = NULL;
     CT_AUTO_JSON pods = json_array();
@@ -210,17 +211,6 @@ static int work(struct ct_operator_settings *settings, struct ct_err *err)
 
 int ct_explain_run(int argc, char **argv)
 {
-    const struct ct_option_table *table = ct_explain_table();
     struct ct_operator_settings settings = {.file = NULL};
-    struct ct_err err = {0};
-    int status;
-    if (!ct_command_begin(table, argc, argv, &settings, &status)) {
-        return status;
-    }
-    status = work(&settings, &err);
-    if (err.code != 0) {
-        (void)fprintf(stderr, PROGRAM ": %s\n", err.msg);
-    }
-    ct_option_free(table, &settings);
-    return status;
+    return ct_command_run(ct_explain_table(), argc, argv, &settings, work);
 }

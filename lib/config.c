@@ -14,6 +14,7 @@
 #define CONNECT_TIMEOUT_DEFAULT 5000
 #define TIMEOUT_DEFAULT 10000
 #define RETRY_BUDGET_DEFAULT 60000
+#define FD_LIMIT (1 << 20)
 #define HOUR_MS 3600000
 #define FIELD_SIZE(field) sizeof(((struct ct_config *)0)->field)
 
@@ -227,6 +228,7 @@ static const struct field fields[] = {
     STRING("ca-file", ca_file, check_file_field),
     OTHER("skip-verify", FIELD_BOOL, skip_verify),
     STRING("token-file", token_file, check_file_field),
+    NUMBER("token-fd", FIELD_UNSIGNED, token_fd, 3, FD_LIMIT),
     OTHER("secret-id-wrapped", FIELD_BOOL, secret_id_wrapped),
     STRING("paths", paths, check_paths_field),
     OTHER("plain-environment", FIELD_BOOL, plain_environment),
@@ -369,13 +371,21 @@ static void check_needed(const struct ct_config *c, struct ct_err *all)
         bool needed;
     } needs[] = {
         {"address", c->vault_address, true},
-        {"token-file", c->token_file, true},
+        {"token-file", c->token_file, c->token_fd == 0},
         {"role", c->role, c->auth != CT_AUTH_TOKEN},
     };
     for (size_t i = 0; i < CT_ARRAY_LEN(needs); i++) {
         if (needs[i].needed && needs[i].value[0] == '\0') {
             (void)ct_err_add(all, SEPARATOR, CT_EINVAL, "%s is missing", needs[i].key);
         }
+    }
+}
+
+static void check_descriptor(const struct ct_config *c, struct ct_err *all)
+{
+    if (c->token_fd != 0 && (c->auth != CT_AUTH_TOKEN || c->token_file[0] != '\0')) {
+        (void)ct_err_add(all, SEPARATOR, CT_EINVAL,
+                         "token-fd is for the method token alone, instead of token-file");
     }
 }
 
@@ -427,6 +437,7 @@ int ct_config_parse(const char *text, struct ct_config *ret, struct ct_err *err)
     read_members(doc, ret, &all);
     if (all.code == CT_OK) {
         check_needed(ret, &all);
+        check_descriptor(ret, &all);
     }
     if (all.code != CT_OK) {
         ct_config_init(ret);

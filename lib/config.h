@@ -36,6 +36,9 @@ struct ct_config {
     bool skip_verify;          // "skip-verify"
     // "token-file": service-account token (kubernetes, jwt), secret id (approle), Vault token (token)
     char token_file[256];
+    // "token-fd": of the method token, a descriptor that was inherited and holds the token, to be read
+    // to its end and closed; 0: the token is in token-file
+    unsigned token_fd;
     bool
         secret_id_wrapped; // "secret-id-wrapped": the file holds a wrapping token for the secret id
     // "paths": secrets of which every key becomes a variable, as "PATH,PATH"; "" for none
@@ -53,7 +56,7 @@ struct ct_config {
 void ct_config_init(struct ct_config *c);
 
 // Reads the document, checked so that no field can break a header line or a URL. Needed: "version",
-// "address", "token-file", and "role" but for token. Every problem found is told at once in one
+// "address", "token-file" (or "token-fd"), and "role" but for token. Every problem found is told at once in one
 // message. CT_EINVAL, CT_ETOOBIG, CT_ENOMEM. Thread-safe, as all of this header.
 CT_CHECKED int ct_config_parse(const char *text, struct ct_config *ret, struct ct_err *err);
 

@@ -65,6 +65,11 @@ void ct_httpd_error(struct ct_httpd_reply *reply, unsigned status, const char *f
 
 // ---- one request ----
 
+const char *ct_httpd_request_header(const struct ct_httpd_request *request, const char *name)
+{
+    return request->connection != NULL ? ct_httpd_header(request->connection, name) : "";
+}
+
 static const char *token_of(struct MHD_Connection *mhd)
 {
     static const char bearer[] = "Bearer ";
@@ -126,6 +131,7 @@ static enum MHD_Result answer(struct ct_httpd *server, struct ct_httpd_conn *con
             .token = token_of(mhd),
             .body = slot->in.data != NULL ? slot->in.data : "",
             .body_len = slot->in.len,
+            .connection = mhd,
         };
         ct_httpd_conn_enter(conn);
         conn->route->handle(server->cls, &request, &reply);

@@ -19,7 +19,12 @@ struct ct_httpd_request {
     const char *token;        // X-Vault-Token, or what follows "Bearer " in Authorization; ""
     const char *body;         // NUL-terminated
     size_t body_len;
+    void *connection; // for ct_httpd_request_header()
 };
+
+// Another header's value; "" when there is none, or the request came by no connection. Borrowed from
+// the request.
+const char *ct_httpd_request_header(const struct ct_httpd_request *request, const char *name);
 
 struct ct_httpd_reply {
     unsigned status;          // default 200

@@ -289,18 +289,32 @@ static void read_letter(struct parser *p, char **argv, int argc, int *at)
     take_flag(p, i, flag_value(equals, is_bool, argv, argc, at), flag);
 }
 
+// An argument without a flag. "-" is none: it would be taken for one that was forgotten.
+static void read_operand(struct parser *p, const char *arg)
+{
+    struct ct_shown shown;
+    size_t i = 0;
+    while (i < p->table->n && !p->table->options[i].operand) {
+        i++;
+    }
+    const char *text = ct_text_show(&shown, arg, strlen(arg));
+    if (i < p->table->n && arg[0] != '-' && arg[0] != '\0') {
+        take_flag(p, i, arg, p->table->options[i].argument);
+    } else {
+        (void)ct_err_add(&p->all, "\n", CT_EINVAL, "unexpected argument \"%s\"", text);
+    }
+}
+
 static void read_flags(struct parser *p, int argc, char **argv)
 {
     for (int at = 1; at < argc; at++) {
         const char *arg = argv[at];
-        struct ct_shown shown;
         if (strncmp(arg, "--", 2) == 0 && arg[2] != '\0') {
             read_flag(p, argv, argc, &at);
         } else if (arg[0] == '-' && arg[1] != '-' && arg[1] != '\0') {
             read_letter(p, argv, argc, &at);
         } else {
-            (void)ct_err_add(&p->all, "\n", CT_EINVAL, "unexpected argument \"%s\"",
-                             ct_text_show(&shown, arg, strlen(arg)));
+            read_operand(p, arg);
         }
     }
 }

@@ -37,8 +37,9 @@ struct ct_option {
     int min, max;               // CT_OPTION_INT and CT_OPTION_DURATION (ms); max 0: no bound
     const char *const *choices; // CT_OPTION_CHOICE, NULL-terminated
     bool required;
-    bool hidden; // accepted, and shown nowhere: a key of a file that another program reads too
-    char letter; // 'f': -f VALUE means the same; 0: none
+    bool hidden;  // accepted, and shown nowhere: a key of a file that another program reads too
+    bool operand; // an argument without a flag is a value of this one; of one option at most
+    char letter;  // 'f': -f VALUE means the same; 0: none
     // Validates one text value; NULL for none.
     int (*check)(const char *value, struct ct_err *err);
 };
@@ -46,6 +47,7 @@ struct ct_option {
 struct ct_option_table {
     const char *program;    // "cloudtaser-webhook"
     const char *summary;    // one line for --help
+    const char *operands;   // what stands behind the options, for --help; NULL: nothing
     const char *env_prefix; // "CLOUDTASER_WEBHOOK"; NULL: no environment
     bool file;              // accepts --config FILE (a JSON object; lists as arrays)
     const struct ct_option *options;

@@ -153,7 +153,9 @@ void ct_option_help(const struct ct_option_table *table, FILE *out)
     size_t at = 0;
     find_column(table->options, table->n, &column);
     find_column(common, CT_ARRAY_LEN(common), &column);
-    (void)fprintf(out, "Usage: %s [OPTION]...\n\n", table->program);
+    (void)fprintf(out, "Usage: %s [OPTION]...%s%s\n\n", table->program,
+                  table->operands != NULL ? " " : "",
+                  table->operands != NULL ? table->operands : "");
     print_words(out, table->summary, 0, &at);
     (void)fputs("\n\nOptions:\n", out);
     for (size_t i = 0; i < table->n; i++) {

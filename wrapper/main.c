@@ -220,9 +220,13 @@ static void prove_own_memory(struct wrapper *w)
         ct_fact_failed(&w->facts, ebpf[i], CT_HOLDER_APP, "no agent on this node");
     }
     if (w->config.auth == CT_AUTH_TOKEN) {
-        // The specification of the score: "not on disk or in env".
-        ct_fact_failed(&w->facts, CT_CHECK_TOKEN_PROTECTED, CT_HOLDER_WRAPPER,
-                       "the Vault token is in a file too, %.100s", w->config.token_file);
+        // The specification of the score: "not on disk or in env". A token that was handed over comes
+        // from the environment or the memory of a process that may well have the app's user.
+        ct_fact_failed(&w->facts, CT_CHECK_TOKEN_PROTECTED, CT_HOLDER_WRAPPER, "%s%.100s",
+                       w->config.token_fd != 0
+                           ? "the Vault token was handed over: who did that has it too"
+                           : "the Vault token is in a file too, ",
+                       w->config.token_file);
     }
     ct_proof_wrapper(&w->facts);
 }

@@ -1,24 +1,49 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The ways to a token: a login with what a file holds, or the file's token itself.
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "file.h"
 #include "text.h"
 #include "vault_answer.h"
 #include "vault_internal.h"
 
-// The file's content without surrounding white space.
-static int read_token_file(struct ct_vault *v, char **ret, struct ct_err *err)
+// What was written into a pipe before this program was started is taken out of it, and the pipe is
+// closed: nobody can read it again.
+static int read_descriptor(int fd, struct ct_buf *out, struct ct_err *err)
+{
+    CT_AUTO_FD owned = fd;
+    ssize_t n;
+    do {
+        char *to = ct_buf_reserve(out, out->max - out->len);
+        if (to == NULL) {
+            return ct_err_set(err, CT_ENOMEM, "out of memory for the token");
+        }
+        n = read(owned, to, out->max - out->len);
+        if (n < 0 && errno != EINTR) {
+            return ct_err_errno(err, "descriptor %d cannot be read", fd);
+        }
+        out->len += n > 0 ? (size_t)n : 0;
+        to[n > 0 ? n : 0] = '\0';
+    } while (n != 0 && out->len < out->max);
+    return 0;
+}
+
+// The content of the token file, or of the descriptor, without surrounding white space.
+static int read_token(struct ct_vault *v, char **ret, struct ct_err *err)
 {
     const char *path = v->config->token_file;
+    unsigned fd = v->config->token_fd;
     CT_AUTO_SECRET_BUF file = {.max = CT_VAULT_TOKEN_MAX + 64, .secret = true};
     v->exit_code = CT_EXIT_CONFIGURATION;
-    int rc = ct_file_read(path, &file, err);
+    int rc = fd != 0 ? read_descriptor((int)fd, &file, err) : ct_file_read(path, &file, err);
     if (rc < 0) {
-        return ct_err_wrap(err, "the token file cannot be used");
+        return ct_err_wrap(err, fd != 0 ? "the token cannot be taken over"
+                                        : "the token file cannot be used");
     }
     static const char space[] = " \t\r\n";
     const char *begin = file.data != NULL ? file.data : "";
@@ -36,9 +61,8 @@ static int read_token_file(struct ct_vault *v, char **ret, struct ct_err *err)
         ct_vault_wipe(&token);
         return ct_err_set(
             err, CT_EINVAL,
-            "the token file %s holds no token: one line of 1 to %d printable characters "
-            "is allowed",
-            path, CT_VAULT_TOKEN_MAX);
+            "%s%s holds no token: one line of 1 to %d printable characters is allowed",
+            fd != 0 ? "what was handed over" : "the token file ", path, CT_VAULT_TOKEN_MAX);
     }
     *ret = token;
     return 0;
@@ -245,10 +269,14 @@ static int post_login(struct ct_vault *v, struct ct_err *err)
 int ct_vault_login(struct ct_vault *v, struct ct_err *err)
 {
     bool token = v->config->auth == CT_AUTH_TOKEN;
+    v->deadline_ms = ct_vault_now_ms() + v->config->retry_budget_ms;
+    if (v->config->token_fd != 0 && v->token != NULL) {
+        v->exit_code = CT_EXIT_OTHER;
+        return 0; // it came once, and there is no other
+    }
     ct_vault_wipe(&v->token);
     ct_vault_wipe(&v->credential);
-    v->deadline_ms = ct_vault_now_ms() + v->config->retry_budget_ms;
-    int rc = read_token_file(v, token ? &v->token : &v->credential, err);
+    int rc = read_token(v, token ? &v->token : &v->credential, err);
     if (rc == 0 && v->config->auth == CT_AUTH_APPROLE && v->config->secret_id_wrapped) {
         rc = take_secret_id(v, err);
     }

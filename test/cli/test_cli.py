@@ -267,7 +267,7 @@ class DevVault(unittest.TestCase):
     def test_refuses(self):
         done = cloudtaser("dev-vault", "--listen", "nowhere")
         self.assertEqual(done.returncode, 1)
-        self.assertIn(b"[cloudtaser dev-vault] error: ", done.stderr)
+        self.assertIn(b"cloudtaser dev-vault: ", done.stderr)
 
 
 if __name__ == "__main__":

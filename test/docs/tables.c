@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Prints one of the tables that the documents hold, as Markdown: tables NAME.
+// Prints one of the tables that the documents hold, as Markdown: tables NAME. The options of a
+// command of `cloudtaser` go by the command's name.
 #include <string.h>
 
 #include "annotation.h"
+#include "command.h"
 #include "metrics.h"
 #include "score.h"
 #include "settings.h"
@@ -58,6 +60,38 @@ static void print_labels(void)
     ct_metrics_markdown_labels(stdout);
 }
 
+// Does the webhook have it too? Those are told in docs/configuration.md.
+static bool is_shared(const struct ct_option *option)
+{
+    for (size_t i = 0; i < ct_webhook_options.n; i++) {
+        if (strcmp(ct_webhook_options.options[i].name, option->name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// A command's options; of one that takes the webhook's settings, its own.
+static bool print_command(const char *name)
+{
+    for (size_t i = 0; i < ct_n_commands; i++) {
+        if (strcmp(ct_commands[i].name, name) != 0) {
+            continue;
+        }
+        const struct ct_option_table *whole = ct_commands[i].table();
+        struct ct_option own[64];
+        struct ct_option_table table = {.options = own};
+        for (size_t k = 0; k < whole->n && table.n < CT_ARRAY_LEN(own); k++) {
+            if (!whole->file || !is_shared(&whole->options[k])) {
+                own[table.n++] = whole->options[k];
+            }
+        }
+        ct_option_markdown(&table, stdout);
+        return true;
+    }
+    return false;
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -73,6 +107,9 @@ int main(int argc, char **argv)
             return ferror(stdout) != 0;
         }
     }
-    (void)fputs("usage: tables options|annotations|checks|metrics|labels\n", stderr);
+    if (argc == 2 && print_command(argv[1])) {
+        return ferror(stdout) != 0;
+    }
+    (void)fputs("usage: tables options|annotations|checks|metrics|labels|COMMAND\n", stderr);
     return 2;
 }

@@ -15,11 +15,15 @@ TABLES = {  # each with a line that it must hold
     "checks": ("protection-score.md", "| `memfd_secret` | 15 |"),
     "metrics": ("metrics.md", "| `cloudtaser_webhook_requests_total` | counter |"),
     "labels": ("metrics.md", "| `decision` | `skipped`, "),
+    "inject": ("cli.md", "| `--explain` |"),
+    "explain": ("cli.md", "| `--output FORMAT` |"),
+    "run": ("cli.md", "| `--secret NAME=PATH#KEY` |"),
+    "dev-vault": ("cli.md", "| `--root-token TOKEN` |"),
 }
 
 
 def pattern(name):
-    return re.compile(rf"(?<=<!-- {name}: tools/update-golden -->\n\n).*?(?=\n<!-- end -->)", re.S)
+    return re.compile(rf"(?<=<!-- {name}: tools/update-golden -->\n\n)(?:(?!<!--).)*?(?=\n<!-- end -->)", re.S)
 
 
 def table(program, name):

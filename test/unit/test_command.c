@@ -15,7 +15,7 @@ static void finds_the_nearest(void **state)
         {"devvault", "dev-vault"},
         {"completoin", "completion"},
         {"Inject", "inject"},
-        {"run", NULL},
+        {"rnu", NULL}, // two letters of three
         {"", NULL},
         {"x", NULL},
         {"a-name-that-is-longer-than-any-command-would-be", NULL},

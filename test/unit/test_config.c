@@ -131,6 +131,21 @@ static void knows_each_methods_mount(void **state)
     }
 }
 
+static void takes_a_descriptor(void **state)
+{
+    (void)state;
+    const char *text =
+        "{\"version\":1,\"address\":\"https://v\",\"auth\":\"token\",\"token-fd\":7}";
+    struct ct_config c;
+    struct ct_err err = {0};
+    CT_AUTO_BUF out = {.max = CT_CONFIG_MAX};
+    expect_ok(ct_config_parse(text, &c, &err), &err);
+    assert_int_equal(c.token_fd, 7);
+    assert_string_equal(c.token_file, "");
+    ct_config_write(&c, &out);
+    assert_string_equal(out.data, text);
+}
+
 static void refuses_documents(void **state)
 {
     (void)state;
@@ -147,6 +162,10 @@ static void refuses_documents(void **state)
         {"{\"version\":\"1\"}", CT_EINVAL, "version must be 1"},
         {"{\"version\":1}", CT_EINVAL,
          "address is missing; token-file is missing; role is missing"},
+        {"{" BASE ",\"token-fd\":3}", CT_EINVAL,
+         "token-fd is for the method token alone, instead of token-file"},
+        {"{\"version\":1,\"address\":\"https://v\",\"auth\":\"token\",\"token-fd\":2}", CT_EINVAL,
+         "token-fd must be a whole number from 3 to 1048576"},
         {"{" BASE ",\"min_score\":1}", CT_EINVAL, "unknown key \"min_score\""},
         {"{" BASE ",\"min-score\":76}", CT_EINVAL, "min-score must be a whole number from 0 to 75"},
         {"{" BASE ",\"min-score\":-1}", CT_EINVAL, "from 0 to 75"},
@@ -273,8 +292,8 @@ int main(void)
         cmocka_unit_test(reads_defaults),           cmocka_unit_test(writes_what_it_reads),
         cmocka_unit_test(leaves_defaults_out),      cmocka_unit_test(reads_token_login),
         cmocka_unit_test(knows_each_methods_mount), cmocka_unit_test(refuses_documents),
-        cmocka_unit_test(bounds_its_document),      cmocka_unit_test(judges_addresses),
-        cmocka_unit_test(survives_lack_of_memory),
+        cmocka_unit_test(takes_a_descriptor),       cmocka_unit_test(bounds_its_document),
+        cmocka_unit_test(judges_addresses),         cmocka_unit_test(survives_lack_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -28,9 +28,9 @@ static int set_up(void **state)
         assert_int_equal(ct_dev_store_put(&f->vault.store, paths[i], data), 1);
     }
     (void)snprintf(f->token, sizeof(f->token), "%s",
-                   ct_dev_store_issue(&f->vault.store, "web")->text);
+                   ct_dev_store_issue(&f->vault.store, "web", CT_DEV_TOKEN, 60)->text);
     (void)snprintf(f->limited, sizeof(f->limited), "%s",
-                   ct_dev_store_issue(&f->vault.store, "limited")->text);
+                   ct_dev_store_issue(&f->vault.store, "limited", CT_DEV_TOKEN, 60)->text);
     *state = f;
     return 0;
 }
@@ -73,67 +73,94 @@ static unsigned ask(struct fixture *f, const char *method, const char *path, con
 }
 
 // In `body` and `token`, "web" and "limited" stand for those roles' tokens.
+static const struct {
+    const char *method, *path, *token, *body;
+    unsigned status;
+    const char *error; // the first of "errors"; NULL: no such array, "": an empty one
+} answers[] = {
+    {"GET", "/v1/sys/health", "", "", 200, NULL},
+    {"HEAD", "/v1/sys/health", "", "", 200, NULL},
+    {"POST", "/v1/sys/health", "", "", 405, "unsupported operation"},
+    {"GET", "/v1/nothing", ROOT, "", 404, "no handler for route"},
+    {"GET", "/", ROOT, "", 404, "no handler for route"},
+    {"GET", "/v1/secret/data/", ROOT, "", 404, "no handler for route"},
+    {"GET", "/v1/secret/data/db", "web", "", 200, NULL},
+    {"GET", "/v1/secret/data/db", ROOT, "", 200, NULL},
+    {"GET", "/v1/secret/data/db", "", "", 403, "permission denied"},
+    {"GET", "/v1/secret/data/db", "hvs.wrong", "", 403, "permission denied"},
+    {"GET", "/v1/secret/data/db", ROOT "x", "", 403, "permission denied"},
+    {"GET", "/v1/secret/data/db", "limited", "", 403, "permission denied"},
+    {"GET", "/v1/secret/data/team/app", "limited", "", 200, NULL},
+    {"GET", "/v1/secret/data/shared", "limited", "", 200, NULL},
+    {"GET", "/v1/secret/data/none", "web", "", 404, ""},
+    {"GET", "/v1/secret/data/db?version=1", "web", "", 200, NULL},
+    {"GET", "/v1/secret/data/db?version=2", "web", "", 404, ""},
+    {"GET", "/v1/secret/data/db?version=x", "web", "", 400, "version is no number"},
+    {"GET", "/v1/secret/metadata/db", "web", "", 200, NULL},
+    {"GET", "/v1/secret/metadata/none", "web", "", 404, ""},
+    {"POST", "/v1/secret/data/db", "web", "{\"data\":{}}", 403, "permission denied"},
+    {"POST", "/v1/secret/data/db", ROOT, "{}", 400, "no data provided"},
+    {"POST", "/v1/secret/data/db", ROOT, "{\"data\":{\"a\":\"b\"},\"options\":{\"cas\":7}}", 400,
+     "check-and-set parameter did not match the current version"},
+    {"GET", "/v1/auth/token/lookup-self", "web", "", 200, NULL},
+    {"GET", "/v1/auth/token/lookup-self", "", "", 403, "permission denied"},
+    {"POST", "/v1/auth/token/renew-self", "web", "", 200, NULL},
+    {"POST", "/v1/auth/token/renew-self", ROOT, "", 400, "lease is not renewable"},
+    {"POST", "/v1/auth/kubernetes/login", "", "{", 400, "failed to parse JSON input"},
+    {"POST", "/v1/auth/kubernetes/login", "", "{\"jwt\":\"x\"}", 400, "missing role"},
+    {"POST", "/v1/auth/kubernetes/login", "", "{\"role\":\"web\"}", 400, "missing jwt"},
+    {"POST", "/v1/auth/kubernetes/login", "", "{\"role\":\"web\",\"jwt\":\"\"}", 400,
+     "missing jwt"},
+    {"POST", "/v1/auth/kubernetes/login", "", "{\"role\":\"none\",\"jwt\":\"x\"}", 400,
+     "invalid role name \"none\""},
+    {"GET", "/v1/auth/kubernetes/login", "", "", 405, "unsupported operation"},
+    {"POST", "/v1/auth/jwt/login", "", "{\"role\":\"web\",\"jwt\":\"x\"}", 200, NULL},
+    {"POST", "/v1/auth/jwt/login", "", "{\"role\":\"none\",\"jwt\":\"x\"}", 400,
+     "invalid role name \"none\""},
+    {"POST", "/v1/auth/approle/login", "", "{\"role_id\":\"web\"}", 400, "missing secret_id"},
+    {"POST", "/v1/auth/approle/login", "", "{\"secret_id\":\"x\"}", 400, "missing role_id"},
+    {"POST", "/v1/auth/approle/login", "", "{\"role_id\":\"web\",\"secret_id\":\"x\"}", 400,
+     "invalid role or secret ID"},
+    {"GET", "/v1/auth/approle/role/web/role-id", ROOT, "", 200, NULL},
+    {"GET", "/v1/auth/approle/role/web/role-id", "web", "", 403, "permission denied"},
+    {"GET", "/v1/auth/approle/role/none/role-id", ROOT, "", 404, ""},
+    {"GET", "/v1/auth/approle/role/web/secret-id", ROOT, "", 404, ""},
+    {"POST", "/v1/auth/approle/role/web/secret-id", "web", "", 403, "permission denied"},
+    {"POST", "/v1/sys/wrapping/unwrap", "hvs.none", "", 400,
+     "wrapping token is not valid or does not exist"},
+    {"POST", "/v1/sys/wrapping/lookup", "", "{\"token\":\"hvs.none\"}", 400,
+     "wrapping token is not valid or does not exist"},
+    {"POST", "/v1/auth/token/revoke-self", ROOT, "", 400,
+     "the root token of a development server is not revoked"},
+    {"POST", "/v1/kv/db", "web", "{\"a\":\"b\"}", 403, "permission denied"},
+    {"POST", "/v1/kv/db", ROOT, "{}", 400, "missing data fields"},
+    {"GET", "/v1/kv/none", "web", "", 404, ""},
+    {"GET", "/v1/sys/internal/ui/mounts/secret/db", "web", "", 200, NULL},
+    {"GET", "/v1/sys/internal/ui/mounts/kv/db", "web", "", 200, NULL},
+    {"GET", "/v1/sys/internal/ui/mounts/secret", "web", "", 200, NULL},
+    {"GET", "/v1/sys/internal/ui/mounts/other/db", "web", "", 403,
+     "preflight capability check returned 403, please ensure client's policies grant access to "
+     "path"},
+};
+
 static void test_answers(void **state)
 {
-    static const struct {
-        const char *method, *path, *token, *body;
-        unsigned status;
-        const char *error; // the first of "errors"; NULL: no such array, "": an empty one
-    } cases[] = {
-        {"GET", "/v1/sys/health", "", "", 200, NULL},
-        {"HEAD", "/v1/sys/health", "", "", 200, NULL},
-        {"POST", "/v1/sys/health", "", "", 405, "unsupported operation"},
-        {"GET", "/v1/nothing", ROOT, "", 404, "no handler for route"},
-        {"GET", "/", ROOT, "", 404, "no handler for route"},
-        {"GET", "/v1/secret/data/", ROOT, "", 404, "no handler for route"},
-        {"GET", "/v1/secret/data/db", "web", "", 200, NULL},
-        {"GET", "/v1/secret/data/db", ROOT, "", 200, NULL},
-        {"GET", "/v1/secret/data/db", "", "", 403, "permission denied"},
-        {"GET", "/v1/secret/data/db", "hvs.wrong", "", 403, "permission denied"},
-        {"GET", "/v1/secret/data/db", ROOT "x", "", 403, "permission denied"},
-        {"GET", "/v1/secret/data/db", "limited", "", 403, "permission denied"},
-        {"GET", "/v1/secret/data/team/app", "limited", "", 200, NULL},
-        {"GET", "/v1/secret/data/shared", "limited", "", 200, NULL},
-        {"GET", "/v1/secret/data/none", "web", "", 404, ""},
-        {"GET", "/v1/secret/data/db?version=1", "web", "", 200, NULL},
-        {"GET", "/v1/secret/data/db?version=2", "web", "", 404, ""},
-        {"GET", "/v1/secret/data/db?version=x", "web", "", 400, "version is no number"},
-        {"GET", "/v1/secret/metadata/db", "web", "", 200, NULL},
-        {"GET", "/v1/secret/metadata/none", "web", "", 404, ""},
-        {"POST", "/v1/secret/data/db", "web", "{\"data\":{}}", 403, "permission denied"},
-        {"POST", "/v1/secret/data/db", ROOT, "{}", 400, "no data provided"},
-        {"POST", "/v1/secret/data/db", ROOT, "{\"data\":{\"a\":\"b\"},\"options\":{\"cas\":7}}",
-         400, "check-and-set parameter did not match the current version"},
-        {"GET", "/v1/auth/token/lookup-self", "web", "", 200, NULL},
-        {"GET", "/v1/auth/token/lookup-self", "", "", 403, "permission denied"},
-        {"POST", "/v1/auth/token/renew-self", "web", "", 200, NULL},
-        {"POST", "/v1/auth/token/renew-self", ROOT, "", 400, "lease is not renewable"},
-        {"POST", "/v1/auth/kubernetes/login", "", "{", 400, "failed to parse JSON input"},
-        {"POST", "/v1/auth/kubernetes/login", "", "{\"jwt\":\"x\"}", 400, "missing role"},
-        {"POST", "/v1/auth/kubernetes/login", "", "{\"role\":\"web\"}", 400, "missing jwt"},
-        {"POST", "/v1/auth/kubernetes/login", "", "{\"role\":\"web\",\"jwt\":\"\"}", 400,
-         "missing jwt"},
-        {"POST", "/v1/auth/kubernetes/login", "", "{\"role\":\"none\",\"jwt\":\"x\"}", 400,
-         "invalid role name \"none\""},
-        {"GET", "/v1/auth/kubernetes/login", "", "", 405, "unsupported operation"},
-        {"GET", "/v1/sys/internal/ui/mounts/secret/db", "web", "", 200, NULL},
-    };
     struct fixture *f = *state;
     CT_AUTO_JSON doc = NULL;
-    for (size_t i = 0; i < CT_ARRAY_LEN(cases); i++) {
-        const char *token = cases[i].token;
+    for (size_t i = 0; i < CT_ARRAY_LEN(answers); i++) {
+        const char *token = answers[i].token;
         token = strcmp(token, "web") == 0       ? f->token
                 : strcmp(token, "limited") == 0 ? f->limited
                                                 : token;
-        unsigned status = ask(f, cases[i].method, cases[i].path, token, cases[i].body, &doc);
+        unsigned status = ask(f, answers[i].method, answers[i].path, token, answers[i].body, &doc);
         json_t *errors = json_object_get(doc, "errors");
         const char *error = json_string_value(json_array_get(errors, 0));
-        const char *expected = cases[i].error;
+        const char *expected = answers[i].error;
         bool same = expected == NULL ? errors == NULL
                                      : json_is_array(errors) &&
                                            strcmp(error != NULL ? error : "", expected) == 0;
-        if (status != cases[i].status || !same) {
-            fail_msg("%s %s: %u with \"%s\"", cases[i].method, cases[i].path, status,
+        if (status != answers[i].status || !same) {
+            fail_msg("%s %s: %u with \"%s\"", answers[i].method, answers[i].path, status,
                      error != NULL ? error : "");
         }
     }
@@ -157,6 +184,43 @@ static void test_login_then_read(void **state)
     assert_int_equal(ask(f, "GET", "/v1/secret/data/db", token, "", &doc), 403);
 }
 
+static void test_approle(void **state)
+{
+    struct fixture *f = *state;
+    CT_AUTO_JSON doc = NULL;
+    char body[256];
+    char id[64];
+    const char *make = "/v1/auth/approle/role/limited/secret-id";
+    assert_int_equal(ask(f, "POST", make, ROOT, "", &doc), 200);
+    (void)snprintf(id, sizeof(id), "%s", ct_json_str(json_object_get(doc, "data"), "secret_id"));
+    assert_int_equal(strlen(id), 36);
+    // No token, and of this role alone.
+    assert_int_equal(ask(f, "GET", "/v1/auth/token/lookup-self", id, "", &doc), 403);
+    (void)snprintf(body, sizeof(body), "{\"role_id\":\"web\",\"secret_id\":\"%s\"}", id);
+    assert_int_equal(ask(f, "POST", "/v1/auth/approle/login", "", body, &doc), 400);
+    (void)snprintf(body, sizeof(body), "{\"role_id\":\"limited\",\"secret_id\":\"%s\"}", id);
+    assert_int_equal(ask(f, "POST", "/v1/auth/approle/login", "", body, &doc), 200);
+    char token[128];
+    (void)snprintf(token, sizeof(token), "%s",
+                   ct_json_str(ct_json_at(doc, "auth", NULL), "client_token"));
+    assert_int_equal(ask(f, "GET", "/v1/secret/data/team/app", token, "", &doc), 200);
+    assert_int_equal(ask(f, "GET", "/v1/secret/data/db", token, "", &doc), 403);
+    assert_int_equal(ask(f, "POST", "/v1/auth/token/revoke-self", token, "", &doc), 204);
+    assert_int_equal(ask(f, "GET", "/v1/secret/data/team/app", token, "", &doc), 403);
+}
+
+static void test_version_1(void **state)
+{
+    struct fixture *f = *state;
+    CT_AUTO_JSON doc = NULL;
+    assert_int_equal(ask(f, "PUT", "/v1/kv/team/x", ROOT, "{\"k\":\"one\"}", &doc), 204);
+    assert_int_equal(ask(f, "PUT", "/v1/kv/team/x", ROOT, "{\"k\":\"two\"}", &doc), 204);
+    assert_int_equal(ask(f, "GET", "/v1/kv/team/x", f->limited, "", &doc), 200);
+    assert_string_equal(ct_json_str(ct_json_at(doc, "data", NULL), "k"), "two");
+    assert_int_equal(ask(f, "DELETE", "/v1/kv/team/x", ROOT, "", &doc), 204);
+    assert_int_equal(ask(f, "GET", "/v1/kv/team/x", f->limited, "", &doc), 404);
+}
+
 static void test_versions(void **state)
 {
     struct fixture *f = *state;
@@ -177,26 +241,26 @@ static void test_versions(void **state)
 static void test_tokens_expire(void **state)
 {
     struct fixture *f = *state;
-    assert_non_null(ct_dev_store_find(&f->vault.store, f->token));
-    ct_dev_store_find(&f->vault.store, f->token)->expiry = time(NULL) - 1;
-    assert_null(ct_dev_store_find(&f->vault.store, f->token));
+    assert_non_null(ct_dev_store_find(&f->vault.store, f->token, CT_DEV_TOKEN));
+    ct_dev_store_find(&f->vault.store, f->token, CT_DEV_TOKEN)->expiry = time(NULL) - 1;
+    assert_null(ct_dev_store_find(&f->vault.store, f->token, CT_DEV_TOKEN));
     // Its place is used again.
     size_t n = f->vault.store.n_tokens;
-    assert_non_null(ct_dev_store_issue(&f->vault.store, "web"));
+    assert_non_null(ct_dev_store_issue(&f->vault.store, "web", CT_DEV_TOKEN, 60));
     assert_int_equal(f->vault.store.n_tokens, n);
-    assert_null(ct_dev_store_find(&f->vault.store, f->token));
+    assert_null(ct_dev_store_find(&f->vault.store, f->token, CT_DEV_TOKEN));
 }
 
 static void test_tokens_are_bounded(void **state)
 {
     struct fixture *f = *state;
     size_t n = f->vault.store.n_tokens;
-    while (ct_dev_store_issue(&f->vault.store, "web") != NULL && n < 100000) {
+    while (ct_dev_store_issue(&f->vault.store, "web", CT_DEV_TOKEN, 60) != NULL && n < 100000) {
         n++;
     }
     assert_int_equal(n, f->vault.store.n_tokens);
     assert_true(n < 100000);
-    assert_non_null(ct_dev_store_find(&f->vault.store, ROOT));
+    assert_non_null(ct_dev_store_find(&f->vault.store, ROOT, CT_DEV_TOKEN));
 }
 
 static void test_roles(void **state)
@@ -255,6 +319,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_VAULT(test_answers),
         WITH_VAULT(test_login_then_read),
+        WITH_VAULT(test_approle),
+        WITH_VAULT(test_version_1),
         WITH_VAULT(test_versions),
         WITH_VAULT(test_tokens_expire),
         WITH_VAULT(test_tokens_are_bounded),

@@ -251,6 +251,45 @@ static void refuses_flags(void **state)
 }
 
 // A forgotten value does not swallow the next flag.
+static void takes_operands(void **state)
+{
+    (void)state;
+    static const struct ct_option with[] = {
+        {.name = "name",
+         .kind = CT_OPTION_STRING,
+         .offset = AT(name),
+         .argument = "NAME",
+         .operand = true,
+         .help = "Whom to greet."},
+        {.name = "number", .kind = CT_OPTION_INT, .offset = AT(number), .letter = 'n'},
+    };
+    static const struct ct_option_table t = {.program = "prog",
+                                             .summary = "Greets.",
+                                             .operands = "[NAME]",
+                                             .options = with,
+                                             .n = CT_ARRAY_LEN(with)};
+    const char *const lines[][4] = {
+        {"prog", "-n", "7", "you"}, {"prog", "you", "-n", "7"}, {"prog", "--name", "you", "-n7"}};
+    for (size_t i = 0; i < CT_ARRAY_LEN(lines); i++) {
+        struct settings s = {0};
+        struct ct_err err = {0};
+        expect_ok(ct_option_parse(&t, 4, (char **)(uintptr_t)lines[i], &s, &err), &err);
+        assert_string_equal(s.name, "you");
+        assert_int_equal(s.number, 7);
+        ct_option_free(&t, &s);
+    }
+    const char *const bad[][3] = {{"prog", "one", "two"}, {"prog", "", NULL}, {"prog", "--", NULL}};
+    const char *parts[] = {"NAME is given twice", "unexpected argument \"\"",
+                           "unexpected argument \"--\""};
+    for (size_t i = 0; i < CT_ARRAY_LEN(bad); i++) {
+        struct settings s = {0};
+        struct ct_err err = {0};
+        int argc = bad[i][2] != NULL ? 3 : 2;
+        expect_error(ct_option_parse(&t, argc, (char **)(uintptr_t)bad[i], &s, &err), &err,
+                     CT_EINVAL, parts[i]);
+    }
+}
+
 static void refuses_missing_values(void **state)
 {
     (void)state;
@@ -484,6 +523,7 @@ int main(void)
         cmocka_unit_test_setup(takes_flags, clear_environment),
         cmocka_unit_test_setup(keeps_the_precedence, clear_environment),
         cmocka_unit_test_setup(refuses_flags, clear_environment),
+        cmocka_unit_test(takes_operands),
         cmocka_unit_test_setup(refuses_missing_values, clear_environment),
         cmocka_unit_test_setup(tells_all_problems, clear_environment),
         cmocka_unit_test_setup(refuses_files, clear_environment),

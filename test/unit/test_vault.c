@@ -4,6 +4,7 @@
 // is tried again.
 #include "expect.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -384,6 +385,60 @@ static void takes_a_token_as_it_is(void **state)
     assert_int_equal(net.served, 0);
 }
 
+// A pipe with `text` in it and nobody to write more; its reading end.
+static unsigned pipe_with(const char *text)
+{
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(write(ends[1], text, strlen(text)), strlen(text));
+    assert_int_equal(close(ends[1]), 0);
+    return (unsigned)ends[0];
+}
+
+static void takes_a_token_from_a_descriptor(void **state)
+{
+    (void)state;
+    struct ct_err err = {0};
+    CT_AUTO(ct_vault) *v = NULL;
+    serve(NULL, 0);
+    config.auth = CT_AUTH_TOKEN;
+    config.token_file[0] = '\0';
+    config.token_fd = pipe_with(TOKEN "\n");
+    expect_ok(ct_vault_new(&config, NULL, &v, &err), &err);
+    expect_ok(ct_vault_login(v, &err), &err);
+    assert_string_equal(ct_vault_token(v), TOKEN);
+    assert_int_equal(fcntl((int)config.token_fd, F_GETFD), -1); // closed
+    // Once more: there is no other.
+    expect_ok(ct_vault_login(v, &err), &err);
+    assert_string_equal(ct_vault_token(v), TOKEN);
+    assert_int_equal(net.served, 0);
+}
+
+static void checks_descriptors(void **state)
+{
+    (void)state;
+    const struct {
+        unsigned fd;
+        int code;
+        const char *part;
+    } cases[] = {
+        {pipe_with(""), CT_EINVAL, "what was handed over holds no token"},
+        {pipe_with("a b"), CT_EINVAL, "what was handed over holds no token"},
+        {1000, CT_ESYSTEM, "the token cannot be taken over: descriptor 1000 cannot be read"},
+    };
+    config.auth = CT_AUTH_TOKEN;
+    config.token_file[0] = '\0';
+    for (size_t i = 0; i < CT_ARRAY_LEN(cases); i++) {
+        struct ct_err err = {0};
+        CT_AUTO(ct_vault) *v = NULL;
+        serve(NULL, 0);
+        config.token_fd = cases[i].fd;
+        expect_ok(ct_vault_new(&config, NULL, &v, &err), &err);
+        expect_error(ct_vault_login(v, &err), &err, cases[i].code, cases[i].part);
+        assert_int_equal(ct_vault_exit_code(v), CT_EXIT_CONFIGURATION);
+    }
+}
+
 #define LOOKED_UP "{\"data\":{\"creation_path\":\"auth/approle/role/web/secret-id\"}}"
 #define UNWRAPPED "{\"data\":{\"secret_id\":\"planted-secret-id\"}}"
 
@@ -501,6 +556,8 @@ int main(void)
         cmocka_unit_test_setup(tells_failures_apart, reset),
         cmocka_unit_test_setup(retries_within_the_budget, reset),
         cmocka_unit_test_setup(checks_token_files, reset),
+        cmocka_unit_test_setup(takes_a_token_from_a_descriptor, reset),
+        cmocka_unit_test_setup(checks_descriptors, reset),
         cmocka_unit_test_setup(takes_a_token_as_it_is, reset),
         cmocka_unit_test_setup(names_a_missing_ca_file, reset),
         cmocka_unit_test_setup(logs_in_with_a_jwt, reset),
