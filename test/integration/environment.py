@@ -81,6 +81,8 @@ def open_environment():
 
 
 class Environment:
+    WHAT = "etcd, kube-apiserver, Vault and the webhook"
+
     def __init__(self, stack):
         self.base = process.build_dir() / "integration"
         self.base.mkdir(parents=True, exist_ok=True)

@@ -79,20 +79,20 @@ class _Result(unittest.TestResult):
             self._complain(test, err, f"[{subtest._subDescription()}] ")
 
 
-def _select(words):
+def _select(modules, words):
     loader = unittest.TestLoader()
-    tests = list(_walk(loader.loadTestsFromNames(MODULES)))
+    tests = list(_walk(loader.loadTestsFromNames(modules)))
     if loader.errors:
         raise RigError("\n".join(loader.errors))
     return [t for t in tests if not words or any(w in _name(t) for w in words)]
 
 
-def main(arguments):
+def main(arguments, modules=MODULES):
     if "--help" in arguments or "-h" in arguments:
         print(sys.modules["__main__"].__doc__.strip())
         return 0
     words = [a for a in arguments if not a.startswith("-")]
-    tests = _select(words)
+    tests = _select(modules, words)
     if "--list" in arguments:
         print("\n".join(_name(t) for t in tests))
         return 0
@@ -104,8 +104,8 @@ def main(arguments):
     result = _Result()
     try:
         with environment.open_environment() as env:
-            print(f"etcd, kube-apiserver, Vault and the webhook are up after "
-                  f"{time.monotonic() - start:.1f} s; logs in {env.logs}", flush=True)
+            print(f"{env.WHAT} are up after {time.monotonic() - start:.1f} s; logs in {env.logs}",
+                  flush=True)
             unittest.TestSuite(tests).run(result)
     except RigError as error:
         print(f"FAIL the rig: {error}")

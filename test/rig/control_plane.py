@@ -31,11 +31,12 @@ class Refused(Exception):
 class ControlPlane:
     """Started by the constructor's end; close() ends it."""
 
-    def __init__(self, binaries, work_dir, log_dir):
+    def __init__(self, binaries, work_dir, log_dir, controllers=CONTROLLERS):
         self.binaries = pathlib.Path(binaries)
         self.work = pathlib.Path(work_dir)
         self.logs = pathlib.Path(log_dir)
         self.services = []
+        self._controllers = controllers
         self.port = free_port()
         self.url = f"https://127.0.0.1:{self.port}"
         self._token = secrets.token_hex(16)
@@ -123,7 +124,7 @@ class ControlPlane:
             "kube-controller-manager", f"--kubeconfig={self.kubeconfig}",
             f"--service-account-private-key-file={self._sa_key}",
             f"--root-ca-file={self.authority.certificate}", "--leader-elect=false",
-            "--secure-port=0", f"--controllers={','.join(CONTROLLERS)}")
+            "--secure-port=0", f"--controllers={','.join(self._controllers)}")
         self._wait_service_account("default")
 
     def _write_kubeconfig(self):
