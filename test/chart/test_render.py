@@ -28,7 +28,8 @@ SETS = {
         "resources": {"limits": {"cpu": "1"}}, "nodeSelector": {"pool": "system"},
         "tolerations": [{"operator": "Exists"}], "affinity": {"nodeAffinity": {}},
         "topologySpreadConstraints": [{
-            "maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}],
+            "maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule",
+            "labelSelector": {"matchLabels": {"app.kubernetes.io/name": "cloudtaser"}}}],
         "priorityClassName": "system-cluster-critical", "podAnnotations": {"a": "b"},
         "podLabels": {"team": "platform", "app.kubernetes.io/name": "never"},
         "networkPolicy": {"ingressFrom": [{"ipBlock": {"cidr": "10.0.0.0/8"}}],
@@ -46,7 +47,7 @@ WRONG = [
     ({"nonsense": 1}, "at '': additional properties 'nonsense' not allowed"),
     ({"vault": {"adress": "https://vault"}}, "at '/vault': additional properties 'adress' not allowed"),
     ({"mode": "enforced"}, "at '/mode': value must be one of 'enforce', 'warn', 'audit'"),
-    ({"mode": None}, "at '/mode'"),
+    ({"mode": None}, "at '': missing property 'mode'"),
     ({"failurePolicy": "fail"}, "at '/failurePolicy': value must be one of 'Fail', 'Ignore'"),
     ({"replicas": -1}, "at '/replicas': minimum: got -1, want 0"),
     ({"replicas": "2"}, "at '/replicas': got string, want integer"),
