@@ -105,13 +105,14 @@ static int write_set(struct round *r, json_t *secret, struct ct_certs_set *set, 
     return 0;
 }
 
+// Of the type that the chart's has: it cannot be changed, and the chart must be able to take it back.
 static int create(struct round *r, struct ct_certs_set *set)
 {
     CT_AUTO_SECRET_BUF body = {.max = MAX_OBJECT, .secret = true};
     CT_AUTO_STR path = NULL;
     CT_AUTO_JSON secret =
         json_pack("{s:s,s:s,s:s,s:{s:s,s:{s:s}}}", "apiVersion", "v1", "kind", "Secret", "type",
-                  "kubernetes.io/tls", "metadata", "name", r->place->secret, "labels",
+                  "Opaque", "metadata", "name", r->place->secret, "labels",
                   "app.kubernetes.io/managed-by", "cloudtaser-webhook");
     if (secret == NULL ||
         asprintf(&path, "/api/v1/namespaces/%s/secrets", r->place->namespace) < 0) {
@@ -145,19 +146,30 @@ static int copy_set(struct ct_certs_set *from, struct ct_certs_set *to, struct c
     return 0;
 }
 
+static bool is_empty(struct ct_certs_set *set)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < N_KEYS; i++) {
+        n += *member(set, i) != NULL;
+    }
+    return n == 0;
+}
+
 // What the Secret is to hold: what it does hold if that is of use, else what is in use, else all of it
-// new. Returns CT_CERTS_REPLACED when it must be written in any case.
+// new. Returns CT_CERTS_REPLACED when it must be written in any case, CT_CERTS_CREATED when nothing was
+// in it: the chart ships it empty.
 static int choose(struct round *r, const struct ct_certs_set *in_use, struct ct_certs_set *fresh,
                   struct ct_err *why)
 {
     if (ct_certs_check(fresh, r->now, why) == 0) {
         return 0;
     }
+    int event = is_empty(fresh) ? CT_CERTS_CREATED : CT_CERTS_REPLACED;
     ct_certs_set_done(fresh);
     int rc = ct_certs_check(in_use, r->now, NULL) == 0
                  ? copy_set((struct ct_certs_set *)(uintptr_t)in_use, fresh, r->err)
                  : ct_certs_make(r->plan, r->now, fresh, r->err);
-    return rc < 0 ? rc : CT_CERTS_REPLACED;
+    return rc < 0 ? rc : event;
 }
 
 static int agree(struct round *r, const struct ct_certs_set *in_use, struct ct_certs_set *fresh,

@@ -16,7 +16,7 @@ struct ct_certs_place {
 
 // What a round has done, bits.
 enum ct_certs_event {
-    CT_CERTS_CREATED = 1,        // the Secret was not there
+    CT_CERTS_CREATED = 1,        // the Secret was not there, or was empty
     CT_CERTS_REPLACED = 2,       // it was of no use: `why` says
     CT_CERTS_RENEWED = 4,        // a new certificate was put into it
     CT_CERTS_SUCCEEDED = 8,      // a new authority was

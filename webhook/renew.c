@@ -73,7 +73,7 @@ static void tell_secret(const struct ct_renew *renew, int event, const struct ct
         int event;
         const char *text;
     } texts[] = {
-        {CT_CERTS_CREATED, "created, with a new authority or the one in use"},
+        {CT_CERTS_CREATED, "created or filled, with a new authority or the one in use"},
         {CT_CERTS_RENEWED, "a renewed certificate is in it"},
         {CT_CERTS_SUCCEEDED, "its authority has a successor, which signs once it is known"},
         {CT_CERTS_ADOPTED, "another replica's certificate is taken from it"},
