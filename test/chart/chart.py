@@ -147,6 +147,10 @@ class TestCase(unittest.TestCase):
     def uninstall(self):
         done = helm("uninstall", RELEASE, "--namespace", NAMESPACE, check=False)
         self.assertTrue(done.returncode == 0 or "not found" in done.stderr, done.stderr)
+        # Policies are in force for a moment longer than they exist.
+        for namespace in (APPS, "kube-system"):
+            self.wait_policies(pod(), namespace, status=201)
+        self.wait_policies(SAYS_SO, status=201)
         return done
 
     def webhook(self, name="webhook"):
@@ -184,6 +188,7 @@ class TestCase(unittest.TestCase):
     def wait_injects(self):
         """Until pods that opt in are injected, by the webhook and past the policies."""
         self.wait_told()
+        self.wait_policies(SAYS_SO)
         wait_until(lambda: self.try_pod(pod())[0] == 201, "a pod to be injected", 30, 0.2)
 
 
@@ -195,3 +200,7 @@ def pod(annotations=None, **spec):
             "spec": {"containers": [
                 {"name": "app", "image": "registry.example.com/app:1", "command": ["/app", "run"],
                  "env": [{"name": "PGPASSWORD", "value": "vault:secret/data/db#password"}]}], **spec}}
+
+
+# No webhook is asked about it: refused by the policies, whatever the webhook does.
+SAYS_SO = pod({"cloudtaser.io/inject": None, "cloudtaser.io/status": "injected"})

@@ -59,5 +59,5 @@ class Environment:
 
     def suspects(self, text):
         """The services whose logs may explain a failure with this text."""
-        dead = [s for s in self.cluster.services if s.process.poll() is not None]
-        return dead or ([self.cluster.api_server] if "policy" in text.lower() else [])
+        del text
+        return [s for s in self.cluster.services if s.process.poll() is not None]

@@ -74,7 +74,7 @@ class Rights(TestCase):
                          {base64.b64decode(last["ca.crt"])})
         self.cluster.add_node("late", "6.12.41-cloud-amd64")
         self.addCleanup(self.cluster.api, "DELETE", "/api/v1/nodes/late")
-        wait_until(lambda: "cloudtaser_webhook_nodes 2\n" in webhook.get("/metrics")[1],
+        wait_until(lambda: '_nodes{points="15"} 2\n' in webhook.get("/metrics")[1],
                    "the node to be seen", 20)
         self.assertNotIn("forbidden", webhook.service.text())
         self.assertNotIn('"error"', webhook.service.text())
