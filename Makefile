@@ -4,7 +4,7 @@
 PRESET ?= dev
 
 .DEFAULT_GOAL := help
-.PHONY: help build images demo test test-unit test-fuzz test-integration bench check clean
+.PHONY: help build images demo test test-unit test-fuzz test-integration test-chart bench check clean
 
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +31,9 @@ test-fuzz: ## each fuzz harness for 30 s
 
 test-integration: ## against a real API server and a real Vault
 	@tools/test integration
+
+test-chart: ## the chart with the real Helm and a real API server
+	@tools/test chart
 
 bench: ## measure, and write build/bench.json
 	@tools/setup build static bench

@@ -193,13 +193,17 @@ class TestCase(unittest.TestCase):
 
 
 def pod(annotations=None, **spec):
-    """An opted-in pod; annotations beside cloudtaser.io/inject, None takes away."""
+    """An opted-in pod, as restricted; annotations beside cloudtaser.io/inject, None takes away."""
     every = {"cloudtaser.io/inject": "true", **(annotations or {})}
     return {"apiVersion": "v1", "kind": "Pod",
             "metadata": {"name": "probe", "annotations": {k: v for k, v in every.items() if v is not None}},
-            "spec": {"containers": [
+            "spec": {"securityContext": {"runAsNonRoot": True, "runAsUser": 10001,
+                                         "seccompProfile": {"type": "RuntimeDefault"}},
+                     "containers": [
                 {"name": "app", "image": "registry.example.com/app:1", "command": ["/app", "run"],
-                 "env": [{"name": "PGPASSWORD", "value": "vault:secret/data/db#password"}]}], **spec}}
+                 "env": [{"name": "PGPASSWORD", "value": "vault:secret/data/db#password"}],
+                 "securityContext": {"allowPrivilegeEscalation": False,
+                                     "capabilities": {"drop": ["ALL"]}}}], **spec}}
 
 
 # No webhook is asked about it: refused by the policies, whatever the webhook does.

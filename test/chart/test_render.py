@@ -191,7 +191,7 @@ class Render(TestCase):
                 self.assertNotIn("Secret", kinds)
                 self.assertNotIn("Role", kinds)
                 rules = next(d for d in made if d["kind"] == "ClusterRole")["rules"]
-                self.assertEqual([rule["resources"] for rule in rules], [["nodes"]])
+                self.assertEqual([rule["resources"] for rule in rules], [["nodes", "namespaces"]])
         own = documents(template(CERT_MANAGER["own"]))
         entry = next(d for d in own if d["kind"] == "MutatingWebhookConfiguration")
         self.assertEqual(entry["metadata"]["annotations"]["cert-manager.io/inject-ca-from"],

@@ -12,6 +12,7 @@ LIFE = 12
 # verb, group, resource, namespace, name: all that it may.
 ALLOWED = {
     ("list", "", "nodes", "", ""), ("watch", "", "nodes", "", ""),
+    ("list", "", "namespaces", "", ""), ("watch", "", "namespaces", "", ""),
     ("get", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "", "cloudtaser"),
     ("patch", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "", "cloudtaser"),
     ("get", "admissionregistration.k8s.io", "validatingwebhookconfigurations", "", "cloudtaser"),
@@ -21,7 +22,7 @@ ALLOWED = {
 }
 VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
 OBJECTS = (
-    ("", "nodes", "", ""), ("", "nodes", "", "modern"), ("", "pods", "apps", ""), ("", "pods", NAMESPACE, ""),
+    ("", "nodes", "", ""), ("", "nodes", "", "modern"), ("", "namespaces", "", ""), ("", "pods", "apps", ""), ("", "pods", NAMESPACE, ""),
     ("", "secrets", "apps", ""), ("", "secrets", "kube-system", ""), ("", "secrets", NAMESPACE, ""),
     ("", "secrets", NAMESPACE, "cloudtaser-webhook-tls"), ("", "secrets", NAMESPACE, "another"),
     ("", "configmaps", NAMESPACE, "cloudtaser-webhook"), ("", "serviceaccounts", NAMESPACE, ""),
