@@ -29,19 +29,19 @@ STEP = """echo '== {name}'
 echo "== ended $?"
 """
 # A 32-bit program: exit(32).
-THUMB = bytes.fromhex("2000a0e3 0170a0e3 000000ef".replace(" ", ""))
+EXIT_32 = bytes.fromhex("2000a0e3 0170a0e3 000000ef")
 
 
 def program_of_32_bits():
     """The smallest ELF file there can be of such a program."""
-    header, size = 52 + 32, 52 + 32 + len(THUMB)
+    header, size = 52 + 32, 52 + 32 + len(EXIT_32)
 
     def word(value, width=4):
         return value.to_bytes(width, "little")
     return (b"\x7fELF\1\1\1" + bytes(9) + word(2, 2) + word(40, 2) + word(1) +
             word(0x10000 + header) + word(52) + word(0) + word(0x5000000) +
             b"".join(word(v, 2) for v in (52, 32, 1, 0, 0, 0)) +
-            b"".join(map(word, (1, 0, 0x10000, 0x10000, size, size, 5, 0x10000))) + THUMB)
+            b"".join(map(word, (1, 0, 0x10000, 0x10000, size, size, 5, 0x10000))) + EXIT_32)
 
 
 def archive(files):
