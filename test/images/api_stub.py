@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""As much of an API server as the webhook asks for nodes: one node, and a watch that stays silent."""
+"""As much of an API server as the webhook asks for nodes and namespaces: one of each, and watches that
+stay silent."""
 
 import http.server
 import json
 import ssl
 import threading
 
+NAMESPACES = {
+    "kind": "NamespaceList", "apiVersion": "v1", "metadata": {"resourceVersion": "7"},
+    "items": [{"metadata": {"name": "shop", "resourceVersion": "7"}}],
+}
 NODES = {
     "kind": "NodeList", "apiVersion": "v1", "metadata": {"resourceVersion": "7"},
     "items": [{
@@ -42,7 +47,8 @@ class ApiStub:
                     stub._ended.wait(60)
                     self.close_connection = True
                     return
-                body = json.dumps(NODES).encode()
+                nodes = self.path.startswith("/api/v1/nodes?")
+                body = json.dumps(NODES if nodes else NAMESPACES).encode()
                 self.send_response(200)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))

@@ -19,11 +19,19 @@ LIBRARIES = """libc.so.6 libffi.so.8 libgmp.so.10 libgnutls.so.30 libhogweed.so.
     libunistring.so.2 libyaml-0.so.2""".split()
 
 
+# Debian's packages of these.
+PACKAGES = """libc6 libffi8 libgmp10 libgnutls30 libhogweed6 libidn2-0 libjansson4 libmicrohttpd12
+    libnettle8 libp11-kit0 libtasn1-6 libunistring2 libyaml-0-2""".split()
+
+
 def expected_files(name, arch):
     if name == "cloudtaser-injector":
-        return {"cloudtaser-injector", "cloudtaser-wrapper"}
+        licences = ["cloudtaser", "curl", "jansson", "musl", "openssl"]
+        return {"cloudtaser-injector", "cloudtaser-wrapper",
+                *(f"licenses/{n}" for n in licences)}
     folder = f"lib/{world.MACHINES[arch]}-linux-gnu"
-    return {"cloudtaser-webhook", world.LOADERS[arch], *(f"{folder}/{n}" for n in LIBRARIES)}
+    return {"cloudtaser-webhook", world.LOADERS[arch], *(f"{folder}/{n}" for n in LIBRARIES),
+            *(f"licenses/{n}" for n in ["cloudtaser", "curl", "openssl", *PACKAGES])}
 
 
 def readelf(option, path):
@@ -51,6 +59,11 @@ class Content(unittest.TestCase):
                 program = member.isdir() or "/" not in member.name or "ld-linux" in member.name
                 self.assertEqual(member.mode & 0o7777, 0o755 if program else 0o644, member.name)
                 self.assertEqual(member.pax_headers, {}, member.name)
+
+    def test_licences_say_something(self):
+        for name, arch, _ in self.each():
+            for path in (world.unpacked(name, arch) / "rootfs" / "licenses").iterdir():
+                self.assertRegex(path.read_text(errors="replace"), "(?i)licen[cs]e|permission", path)
 
     def test_sizes(self):
         for name, arch, image in self.each():
@@ -105,7 +118,7 @@ class Content(unittest.TestCase):
         words = {"amd64": "X86-64", "arm64": "AArch64"}
         for name, arch, _ in self.each():
             root = world.unpacked(name, arch) / "rootfs"
-            for path in filter(pathlib.Path.is_file, root.rglob("*")):
+            for path in [*root.glob("cloudtaser-*"), *root.glob("lib*/**/*.so*")]:
                 self.assertRegex(readelf("-h", path), f"Machine: +.*{words[arch]}", path)
 
     def test_programs_name_no_path_of_the_machine_that_built_them(self):

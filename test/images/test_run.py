@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The images' programs, run by runc in nothing but their image: as 65532, on a read-only root, without
-capabilities, under the default seccomp profile."""
+capabilities, under the default seccomp profile. Those for arm64 by an emulator that is put beside them."""
 
 import base64
 import json
@@ -22,30 +22,34 @@ RESTRICTED = {
 INJECTOR_IMAGE = "registry.example/cloudtaser-injector@sha256:" + "0123456789abcdef" * 4
 
 
-def pod(containers, volumes=(), init=()):
+def pod(arch, containers, volumes=(), init=()):
     def whole(container):
-        return {"securityContext": RESTRICTED, "resources": {"limits": {"memory": "128Mi"}},
-                **container}
+        _, before = world.runnable(container["image"], arch)
+        return {"securityContext": RESTRICTED, "resources": {"limits": {"memory": "256Mi"}},
+                **container,
+                **({"command": before + container["command"]} if "command" in container else {})}
     return {"metadata": {"name": "images", "namespace": "default"},
             "spec": {"volumes": list(volumes), "initContainers": [whole(c) for c in init],
                      "containers": [whole(c) for c in containers]}}
 
 
-def images():
-    return {name: str(world.unpacked(name, "amd64")) for name in world.NAMES}
+def images(arch):
+    return {name: str(world.runnable(name, arch)[0]) for name in world.NAMES}
 
 
 class Run(unittest.TestCase):
+    arch = "amd64"
+
     def output(self, *containers, **more):
         """What the first container said, once all have ended well."""
-        with PodRunner(pod(containers, **more), images=images()) as runner:
+        with PodRunner(pod(self.arch, containers, **more), images=images(self.arch)) as runner:
             runner.start()
-            self.assertEqual(set(runner.wait(20).values()), {0}, runner.report())
+            self.assertEqual(set(runner.wait(60).values()), {0}, runner.report())
             return runner.containers[containers[0]["name"]].log()
 
     def test_versions(self):
         for name in world.NAMES:
-            said = self.output({"name": "app", "image": name, "args": ["--version"]})
+            said = self.output({"name": "app", "image": name, "command": [f"/{name}", "--version"]})
             self.assertEqual(said, f"{name} {world.VERSION}\n")
         said = self.output({"name": "app", "image": "cloudtaser-injector",
                             "command": ["/cloudtaser-wrapper", "--version"]})
@@ -64,9 +68,25 @@ class Run(unittest.TestCase):
         self.assertEqual(said, f"cloudtaser-wrapper {world.VERSION}\n")
 
 
+class RunArm64(Run):
+    arch = "arm64"
+
+
+class Entrypoint(unittest.TestCase):
+    def test_what_runs_when_nothing_is_said(self):
+        for name in world.NAMES:
+            one = {"name": "app", "image": name, "args": ["--version"]}
+            with PodRunner(pod("amd64", [one]), images=images("amd64")) as runner:
+                runner.start()
+                self.assertEqual(runner.wait(60), {"app": 0}, runner.report())
+                self.assertEqual(runner.containers["app"].log(), f"{name} {world.VERSION}\n")
+
+
 class Webhook(unittest.TestCase):
     """Its two ends: GnuTLS towards the API server that calls it, and libcurl with OpenSSL towards the
     API server that it asks for nodes, by name."""
+
+    arch = "amd64"
 
     @classmethod
     def setUpClass(cls):
@@ -91,15 +111,15 @@ class Webhook(unittest.TestCase):
         self.port = free_port()
         files = {"tls.crt": self.serving[0], "tls.key": self.serving[1],
                  "kubeconfig": self.kubeconfig(authority)}
-        return PodRunner(pod([{
-            "name": "webhook", "image": "cloudtaser-webhook",
+        return PodRunner(pod(self.arch, [{
+            "name": "webhook", "image": "cloudtaser-webhook", "command": ["/cloudtaser-webhook"],
             "args": [f"--listen=127.0.0.1:{self.port}", "--tls-cert=/config/tls.crt",
                      "--tls-key=/config/tls.key", "--kubeconfig=/config/kubeconfig",
                      f"--injector-image={INJECTOR_IMAGE}",
                      "--vault-address=https://vault.example.com:8200"],
             "volumeMounts": [{"name": "config", "mountPath": "/config", "readOnly": True}]}],
             volumes=[{"name": "config", "configMap": {"name": "config"}}]),
-            images=images(), configmaps={"config": files})
+            images=images(self.arch), configmaps={"config": files})
 
     def ask(self, method, path, body=None):
         context = ssl.create_default_context(cafile=str(self.authority.certificate))
@@ -115,7 +135,7 @@ class Webhook(unittest.TestCase):
             connection.close()
 
     def wait_status(self, path, status):
-        wait_until(lambda: self.ask("GET", path)[0] == status, f"{path} to answer {status}", 15)
+        wait_until(lambda: self.ask("GET", path)[0] == status, f"{path} to answer {status}", 60)
 
     def test_ready_and_patching_with_nodes_over_tls(self):
         case = ROOT / "test" / "golden" / "mutate" / "address-default-named"
@@ -142,6 +162,10 @@ class Webhook(unittest.TestCase):
         before = len(self.api.requests)
         with self.runner(self.stranger) as runner:
             runner.start()
-            runner.containers["webhook"].wait_log("unable to get local issuer certificate", 15)
+            runner.containers["webhook"].wait_log("unable to get local issuer certificate", 60)
             self.wait_status("/readyz", 503)
         self.assertEqual(len(self.api.requests), before)
+
+
+class WebhookArm64(Webhook):
+    arch = "arm64"

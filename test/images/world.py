@@ -13,9 +13,11 @@ from archive import Archive
 from process import ROOT
 
 IMAGES = pathlib.Path(os.environ.get("CT_IMAGES_DIR") or ROOT / "build" / "images")
-ARCHS = ("amd64",)
+ARCHS = ("amd64", "arm64")
 NAMES = ("cloudtaser-webhook", "cloudtaser-injector")
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+# What runs an architecture's programs here: nothing, or an emulator, copied into the image's root.
+EMULATORS = {"amd64": None, "arm64": "/usr/bin/qemu-aarch64-static"}
 LOADERS = {"amd64": "lib64/ld-linux-x86-64.so.2", "arm64": "lib/ld-linux-aarch64.so.1"}
 VERSION = re.search(r"^project\(cloudtaser VERSION ([0-9.]+)",
                     (ROOT / "CMakeLists.txt").read_text(), re.M).group(1)
@@ -44,3 +46,15 @@ def scratch():
 def unpacked(name, arch):
     """The image as a folder with rootfs/ and image.json."""
     return archive(name, arch).unpack(scratch() / f"{name}-{arch}")
+
+
+@functools.lru_cache(maxsize=None)
+def runnable(name, arch):
+    """(folder, what stands before a command): the image's copy that can be run here."""
+    source = unpacked(name, arch)
+    if EMULATORS[arch] is None:
+        return source, []
+    folder = scratch() / f"{name}-{arch}-emulated"
+    shutil.copytree(source, folder)
+    shutil.copy(EMULATORS[arch], folder / "rootfs" / "emulator")
+    return folder, ["/emulator"]
