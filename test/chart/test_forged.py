@@ -263,6 +263,23 @@ class Forged(TestCase):
         wait_until(lambda: self.try_pod(allowed)[0] == 201, "the permission", 20)
         self.refused(self.forge(base, setting(plain_environment=True)), "(one of ca-file, plain-environment)")
 
+    def test_a_namespace_has_a_minimum_too(self):
+        self.install({"failurePolicy": "Ignore", "webhook": {"url": "https://127.0.0.1:1", "timeoutSeconds": 1}})
+        self.wait_policies(pod())
+        low, high = self.injected_by_hand(), self.injected_by_hand()
+        setting(min_score=54)(low)
+        setting(min_score=55)(high)
+        self.namespace("scored", {"cloudtaser.io/min-protection-score": "55"})
+        self.namespace("garbled", {"cloudtaser.io/min-protection-score": "high"})
+        self.admitted(low)
+        self.admitted(high, "scored")
+        self.refused(low, "is below 55, which the operator or the label of namespace scored asks for",
+                     namespace="scored")
+        self.refused(high, "of namespace garbled", namespace="garbled")
+        self.install({"failurePolicy": "Ignore", "mode": "warn",
+                      "webhook": {"url": "https://127.0.0.1:1", "timeoutSeconds": 1}}, command="upgrade")
+        wait_until(lambda: self.try_pod(low, "scored")[0] == 201, "mode warn", 20)
+
     def injected_by_hand(self):
         """The least that the policies let in."""
         text = json.dumps({"version": 1, "address": VAULT, "role": "app",

@@ -29,12 +29,14 @@ class Policies(TestCase):
         self.namespace(NAMESPACE)
         self.namespace(APPS)
         self.namespace(ENFORCED, {"cloudtaser.io/enforce": "true"})
+        self.wait_policies(pod(BARE), ENFORCED, status=201)
 
     def install_without_webhook(self, values=None):
-        # 192.0.2.0/24 is nobody's.
         self.install({"failurePolicy": "Ignore", "webhook": {
             "url": "https://127.0.0.1:1", "timeoutSeconds": 1}, **(values or {})})
-        self.wait_policies(pod())
+        # They do not come into force together.
+        for probe, namespace in ((pod(), APPS), (pod(), "kube-system"), (pod(BARE), ENFORCED)):
+            self.wait_policies(probe, namespace)
 
     def test_compiled_without_a_doubt(self):
         self.install_without_webhook()
@@ -124,16 +126,15 @@ class Policies(TestCase):
 
     def test_audit_tells_and_denies_nothing(self):
         self.install({"mode": "audit", "webhook": {"url": "https://127.0.0.1:1", "timeoutSeconds": 1}})
-        manifest = pod()
-
         def warned(namespace, made):
             done = self.cluster.kubectl("create", "--dry-run=server", "-n", namespace, "-f", "-",
                                         stdin=made, check=False)
             self.assertEqual(done.returncode, 0, done.stderr)
             return done.stderr
-        wait_until(lambda: NOT_INJECTED in warned(APPS, manifest), "the warning", 20)
-        self.assertIn("takes protected pods alone", warned(ENFORCED, pod(BARE)))
-        self.assertIn("cannot be protected", warned("kube-system", manifest))
+        for namespace, made, sentence in (
+                (APPS, pod(), NOT_INJECTED), (ENFORCED, pod(BARE), "takes protected pods alone"),
+                ("kube-system", pod(), "cannot be protected")):
+            wait_until(lambda n=namespace, m=made, s=sentence: s in warned(n, m), sentence, 20)
 
 
 class Updates(TestCase):
@@ -154,6 +155,12 @@ class Updates(TestCase):
             self.paths[name] = f"/api/v1/namespaces/{APPS}/pods/{name}"
             self.addCleanup(self.cluster.api, "DELETE", self.paths[name])
         webhook.close()
+        for body, subresource in (
+                ({"metadata": {"annotations": {"cloudtaser.io/status": None}}}, ""),
+                ({"spec": {"ephemeralContainers": [{"name": "cloudtaser-x", "image": "x"}]}},
+                 "/ephemeralcontainers")):
+            wait_until(lambda b=body, s=subresource: self.patch("injected", b, s)[0] == 403,
+                       "the policies", 20)
 
     def patch(self, name, body, subresource="", kind="application/strategic-merge-patch+json"):
         status, raw = self.cluster.request("PATCH", f"{self.paths[name]}{subresource}?dryRun=All", body,

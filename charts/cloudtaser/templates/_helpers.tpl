@@ -84,18 +84,20 @@ all there is. The next upgrade drops it. */ -}}
 {{- define "cloudtaser.accepted" -}}
 {{- $images := concat (list (include "cloudtaser.injectorImage" .)) .Values.injector.acceptedImages -}}
 {{- $addresses := concat (list .Values.vault.address) .Values.vault.allow -}}
-{{- $minimum := ternary (int .Values.minProtectionScore) 0 (eq .Values.mode "enforce") -}}
+{{- $minimum := int .Values.minProtectionScore -}}
+{{- $enforced := eq .Values.mode "enforce" -}}
 {{- $allow := deepCopy .Values.allow -}}
 {{- with lookup "v1" "ConfigMap" .Release.Namespace "cloudtaser-webhook" -}}
 {{- $old := index .data "webhook.json" | default "{}" | fromJson -}}
 {{- $images = append $images (get $old "injector-image") -}}
 {{- $addresses = concat $addresses (list (get $old "vault-address")) (get $old "vault-allow" | default list) -}}
-{{- $minimum = min $minimum (ternary (int (get $old "min-protection-score")) 0 (eq (get $old "mode") "enforce")) -}}
+{{- $minimum = min $minimum (int (get $old "min-protection-score")) -}}
+{{- $enforced = and $enforced (eq (get $old "mode") "enforce") -}}
 {{- $allow = dict
   "skipVerify" (or $allow.skipVerify (get $old "allow-skip-verify"))
   "caConfigmap" (or $allow.caConfigmap (get $old "allow-ca-configmap"))
   "plainEnvironment" (or $allow.plainEnvironment (get $old "allow-plain-environment")) -}}
 {{- end -}}
 {{- dict "images" (compact $images | uniq) "addresses" (compact $addresses | uniq) "minimum" $minimum
-    "allow" $allow | toJson -}}
+    "enforced" $enforced "allow" $allow | toJson -}}
 {{- end }}
