@@ -273,9 +273,13 @@ class Forged(TestCase):
         self.namespace("garbled", {"cloudtaser.io/min-protection-score": "high"})
         self.admitted(low)
         self.admitted(high, "scored")
-        self.refused(low, "is below 55, which the operator or the label of namespace scored asks for",
+        self.refused(low, "is below 55, which the operator, the pod or the label of namespace scored asks for",
                      namespace="scored")
         self.refused(high, "of namespace garbled", namespace="garbled")
+        for key in ("cloudtaser.io/min-protection-score", "CLOUDTASER_MIN_PROTECTION_SCORE"):
+            wants = copy.deepcopy(low)
+            wants["metadata"]["annotations"][key] = "55"
+            self.refused(wants, "is below 55")
         self.install({"failurePolicy": "Ignore", "mode": "warn",
                       "webhook": {"url": "https://127.0.0.1:1", "timeoutSeconds": 1}}, command="upgrade")
         wait_until(lambda: self.try_pod(low, "scored")[0] == 201, "mode warn", 20)

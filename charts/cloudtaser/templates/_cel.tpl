@@ -27,10 +27,10 @@ oldObject.spec.?initContainers.orValue([])
  c.command[0] == '/cloudtaser/wrapper' && c.command[1] == '--')
 {{- end }}
 
-{{- /* Does a path lie, once cleaned, at or below a folder of ours? One with `..` that names it is taken to. */ -}}
+{{- /* Does a path lie, once cleaned, at or below a folder of ours? One with `..` that names one is taken to. */ -}}
 {{- define "cloudtaser.reserved" -}}
 ({{ . }}.matches('^([.]?/)*cloudtaser(-identity)?(/.*)?$') ||
- ({{ . }}.contains('..') && {{ . }}.contains('cloudtaser')))
+ ({{ . }}.contains('..') && {{ . }}.matches('(^|/)cloudtaser(-identity)?(/|$)')))
 {{- end }}
 
 {{- /* Is the mount `m` one of our volumes, or at a path of ours? */ -}}
