@@ -12,6 +12,7 @@
 #include "httpd_conn.h"
 #include "httpd_head.h"
 #include "httpd_listen.h"
+#include "httpd_probe.h"
 #include "httpd_tls.h"
 
 #define DEFAULT_HEAD_S 5
@@ -36,6 +37,8 @@ struct ct_httpd {
     struct ct_httpd_rules rules;
     void (*refused)(void *cls, unsigned status, const char *method, const char *path);
     void *cls;
+    struct sockaddr_storage address; // that it listens on
+    socklen_t address_len;
     unsigned port;
     atomic_bool draining;
     atomic_size_t held; // bytes of all large bodies together
@@ -403,6 +406,8 @@ int ct_httpd_start(const struct ct_httpd_options *options, struct ct_httpd **ret
     }
     if (r == 0) {
         server->port = ct_httpd_listen_port(fd);
+        server->address_len = sizeof(server->address);
+        (void)getsockname(fd, (struct sockaddr *)&server->address, &server->address_len);
         r = ct_httpd_conns_init(&server->conns, &limits, err);
     }
     if (r == 0) {
@@ -468,13 +473,36 @@ static void close_listener(struct ct_httpd *server)
     }
 }
 
+int ct_httpd_probe(struct ct_httpd *server, const char *authorities, const char *name,
+                   struct ct_err *err)
+{
+    int r = server->tls == NULL ? 0 : -1;
+    // The pair may be replaced on the way.
+    for (int i = 0; i < 2 && r < 0; i++) {
+        r = ct_httpd_probe_at(&server->address, server->address_len, server->tls, authorities, name,
+                              err);
+    }
+    return r;
+}
+
+void ct_httpd_release(struct ct_httpd *server)
+{
+    atomic_store(&server->draining, true);
+}
+
 void ct_httpd_stop(struct ct_httpd *server)
+{
+    ct_httpd_stop_within(server, DRAIN_MAX_MS, NULL, NULL);
+}
+
+void ct_httpd_stop_within(struct ct_httpd *server, unsigned max_ms, bool (*hurry)(void *cls),
+                          void *cls)
 {
     if (server == NULL) {
         return;
     }
-    atomic_store(&server->draining, true);
+    ct_httpd_release(server);
     close_listener(server);
-    ct_httpd_conns_drain(&server->conns, DRAIN_IDLE_MS, DRAIN_MAX_MS);
+    ct_httpd_conns_drain(&server->conns, DRAIN_IDLE_MS, max_ms, hurry, cls);
     httpd_free(server);
 }

@@ -80,8 +80,22 @@ CT_CHECKED int ct_httpd_set_certificate(struct ct_httpd *server, const char *cer
                                         struct ct_err *err);
 // Seconds since the epoch at which the served certificate ends; 0 without TLS.
 long long ct_httpd_certificate_expiry(const struct ct_httpd *server);
-// Stops accepting, finishes running requests, frees.
+// A handshake of the server with itself: what it shows is the pair in use, and verifies by
+// `authorities` (PEM) for `name`; without authorities it must be within its time. Either may be NULL, and
+// without TLS all is well. Takes up to two seconds; not from a handler. CT_EUNAVAIL or CT_ESYSTEM: no
+// handshake came about; CT_EDENIED: another certificate, or one that does not verify.
+CT_CHECKED int ct_httpd_probe(struct ct_httpd *server, const char *authorities, const char *name,
+                              struct ct_err *err);
+
+// From now on each answer asks its client to close the connection: whoever keeps one goes elsewhere with
+// the next request, if told of another place by then. Any thread.
+void ct_httpd_release(struct ct_httpd *server);
+
+// Stops accepting, finishes running requests within ten seconds, frees. NULL is fine.
 void ct_httpd_stop(struct ct_httpd *server);
+// As ct_httpd_stop(), within max_ms, or until `hurry`, asked every few milliseconds, says true.
+void ct_httpd_stop_within(struct ct_httpd *server, unsigned max_ms, bool (*hurry)(void *cls),
+                          void *cls);
 
 // {"error":"<sentence>"} with that status.
 void ct_httpd_error(struct ct_httpd_reply *reply, unsigned status, const char *fmt, ...)

@@ -293,11 +293,13 @@ static bool all_idle(struct ct_httpd_conns *conns, long long since, unsigned idl
     return idle;
 }
 
-void ct_httpd_conns_drain(struct ct_httpd_conns *conns, unsigned idle_ms, unsigned max_ms)
+void ct_httpd_conns_drain(struct ct_httpd_conns *conns, unsigned idle_ms, unsigned max_ms,
+                          bool (*hurry)(void *cls), void *cls)
 {
     const struct timespec tick = {.tv_nsec = 5 * 1000 * 1000};
     long long start = ct_httpd_now_ms();
-    while (!all_idle(conns, start, idle_ms) && ct_httpd_now_ms() - start < max_ms) {
+    while (!all_idle(conns, start, idle_ms) && ct_httpd_now_ms() - start < max_ms &&
+           (hurry == NULL || !hurry(cls))) {
         (void)nanosleep(&tick, NULL);
     }
 }

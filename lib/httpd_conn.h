@@ -94,7 +94,9 @@ void ct_httpd_conn_completed(const struct ct_httpd_conns *conns, struct ct_httpd
 // A descriptor that will be added soon, by another thread: ct_httpd_conns_drain() waits for that.
 void ct_httpd_conns_expect(struct ct_httpd_conns *conns, int fd);
 
-// Waits until no connection is left, or every one has been idle for idle_ms; at most max_ms.
-void ct_httpd_conns_drain(struct ct_httpd_conns *conns, unsigned idle_ms, unsigned max_ms);
+// Waits until no connection is left, or every one has been idle for idle_ms; at most max_ms, and no
+// longer than `hurry` says false. It may be NULL.
+void ct_httpd_conns_drain(struct ct_httpd_conns *conns, unsigned idle_ms, unsigned max_ms,
+                          bool (*hurry)(void *cls), void *cls);
 
 #endif

@@ -291,6 +291,15 @@ long long ct_httpd_tls_expiry(struct ct_httpd_tls *tls)
     return expiry;
 }
 
+bool ct_httpd_tls_shows(struct ct_httpd_tls *tls, const gnutls_datum_t *cert)
+{
+    (void)pthread_mutex_lock(&tls->lock);
+    const gnutls_datum_t *own = &tls->current->certs[0].cert;
+    bool same = own->size == cert->size && memcmp(own->data, cert->data, cert->size) == 0;
+    (void)pthread_mutex_unlock(&tls->lock);
+    return same;
+}
+
 struct ct_httpd_pair *ct_httpd_tls_attach(struct ct_httpd_tls *tls, gnutls_session_t session)
 {
     (void)pthread_mutex_lock(&tls->lock);

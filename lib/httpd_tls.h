@@ -6,6 +6,7 @@
 
 #include <gnutls/abstract.h>
 #include <gnutls/gnutls.h>
+#include <stdbool.h>
 
 #include "err.h"
 
@@ -34,6 +35,8 @@ CT_DEFINE_AUTO(ct_httpd_tls, ct_httpd_tls_free);
 // As ct_httpd_reload_certificate().
 CT_CHECKED int ct_httpd_tls_reload(struct ct_httpd_tls *tls, struct ct_err *err);
 long long ct_httpd_tls_expiry(struct ct_httpd_tls *tls);
+// Is this (DER) the server's own certificate of the pair in use?
+bool ct_httpd_tls_shows(struct ct_httpd_tls *tls, const gnutls_datum_t *cert);
 
 // Ties the pair in use to a session before its handshake. The session uses this very pair until it
 // ends, when the caller gives the reference back. Thread-safe.

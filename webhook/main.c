@@ -21,16 +21,50 @@ static void limit_memory(void)
     (void)mallopt(M_TRIM_THRESHOLD, 512 * 1024);
 }
 
-// Looks at the files each second until a signal ends it.
-static void run(struct ct_webhook *webhook, const sigset_t *signals)
+static long long now_ms(void)
 {
-    const struct timespec second = {.tv_sec = 1};
-    int signal = -1;
-    while (signal < 0) {
-        signal = sigtimedwait(signals, NULL, &second); // -1: EAGAIN, or EINTR after a stop
-        if (signal < 0) {
-            ct_webhook_tick(webhook);
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (long long)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+// Waits for a signal, and looks at the files each second meanwhile. Returns 0 when there was none for
+// so long; a negative time is no bound.
+static int wait_for_signal(struct ct_webhook *webhook, const sigset_t *signals, long long ms)
+{
+    long long end = now_ms() + ms;
+    for (;;) {
+        long long left = ms < 0 ? 1000 : end - now_ms();
+        if (left <= 0) {
+            return 0;
         }
+        left = left < 1000 ? left : 1000;
+        const struct timespec moment = {.tv_sec = left / 1000, .tv_nsec = left % 1000 * 1000000};
+        int signal = sigtimedwait(signals, NULL, &moment); // -1: EAGAIN, or EINTR after a stop
+        if (signal > 0) {
+            return signal;
+        }
+        ct_webhook_tick(webhook);
+    }
+}
+
+// Has another signal come?
+static bool hurry(void *cls)
+{
+    const struct timespec now = {0};
+    return sigtimedwait(cls, NULL, &now) > 0;
+}
+
+// Serves until a signal comes. After SIGTERM, Kubernetes' word for a pod's end, it serves on until
+// nobody is sent here any more; whoever sits at a terminal is not made to wait.
+static void run(struct ct_webhook *webhook, const sigset_t *signals, unsigned delay_ms)
+{
+    int signal = wait_for_signal(webhook, signals, -1);
+    ct_webhook_drain(webhook);
+    if (signal == SIGTERM && delay_ms > 0) {
+        ct_log(CT_LOG_INFO, "SIGTERM: not ready any more; serving for %u.%u s until that is known",
+               delay_ms / 1000, delay_ms % 1000 / 100);
+        (void)wait_for_signal(webhook, signals, delay_ms);
     }
     ct_log(CT_LOG_INFO, "%s: finishing what runs", signal == SIGTERM ? "SIGTERM" : "SIGINT");
 }
@@ -54,8 +88,8 @@ static int serve(const struct ct_webhook_settings *settings)
     int host = (int)(strrchr(settings->listen, ':') - settings->listen);
     ct_log(CT_LOG_INFO, "version %s serves on %.*s:%u", CT_VERSION, host, settings->listen,
            ct_webhook_port(webhook));
-    run(webhook, &signals);
-    ct_webhook_stop(webhook);
+    run(webhook, &signals, settings->drain_delay);
+    ct_webhook_stop(webhook, hurry, &signals);
     ct_log(CT_LOG_INFO, "ended");
     return 0;
 }

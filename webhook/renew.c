@@ -20,8 +20,9 @@ struct ct_renew {
     pthread_t thread;
     atomic_bool stop;
     atomic_bool ready;
-    pthread_mutex_t lock; // guards `trouble`
-    char trouble[512];
+    pthread_mutex_t lock; // guards `trouble` and `authorities`
+    char trouble[576];
+    char *authorities;
     // The thread's own.
     struct ct_certs_set set;
     char *used; // the certificate that is shown
@@ -40,17 +41,40 @@ bool ct_renew_ready(struct ct_renew *renew, char *trouble, size_t size)
 {
     bool ready = atomic_load(&renew->ready);
     (void)pthread_mutex_lock(&renew->lock);
-    (void)snprintf(trouble, size, "the certificate: %s",
-                   renew->trouble[0] != '\0' ? renew->trouble : "it is being agreed on");
+    (void)snprintf(trouble, size, "%s",
+                   renew->trouble[0] != '\0' ? renew->trouble
+                                             : "the certificate is being agreed on");
     (void)pthread_mutex_unlock(&renew->lock);
     return ready;
 }
 
-static void set_trouble(struct ct_renew *renew, const char *text)
+char *ct_renew_authorities(struct ct_renew *renew)
 {
     (void)pthread_mutex_lock(&renew->lock);
-    (void)snprintf(renew->trouble, sizeof(renew->trouble), "%s", text);
+    char *copy = renew->authorities != NULL ? strdup(renew->authorities) : NULL;
     (void)pthread_mutex_unlock(&renew->lock);
+    return copy;
+}
+
+static void set_trouble(struct ct_renew *renew, const char *before, const char *text)
+{
+    (void)pthread_mutex_lock(&renew->lock);
+    (void)snprintf(renew->trouble, sizeof(renew->trouble), "%s%s", before, text);
+    (void)pthread_mutex_unlock(&renew->lock);
+}
+
+// For those who ask while this thread is at work on its own. Without memory the old ones stay, which
+// the served certificate will still verify by.
+static void remember_authorities(struct ct_renew *renew)
+{
+    char *copy = strdup(renew->set.ca);
+    if (copy != NULL) {
+        (void)pthread_mutex_lock(&renew->lock);
+        char *old = renew->authorities;
+        renew->authorities = copy;
+        (void)pthread_mutex_unlock(&renew->lock);
+        free(old);
+    }
 }
 
 // A clock that jumps must not silence it.
@@ -58,7 +82,7 @@ static void tell_trouble(struct ct_renew *renew, const struct ct_err *err)
 {
     struct timespec now;
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    set_trouble(renew, err->msg);
+    set_trouble(renew, "the certificate: ", err->msg);
     if (renew->failures > 1 && now.tv_sec - renew->logged < LOG_EVERY_S) {
         return;
     }
@@ -129,6 +153,7 @@ static unsigned round_once(struct ct_renew *renew)
     unsigned pause = life_ms / 20 < MAX_PAUSE_MS ? life_ms / 20 : MAX_PAUSE_MS;
     int event = ct_certs_round(renew->kube, &renew->options.place, &renew->options.plan, time(NULL),
                                &renew->set, &why, &err);
+    remember_authorities(renew);
     int shown = show(renew, event < 0 ? NULL : &err);
     if (event >= 0) {
         // In the Secret it is, even where another replica was quicker to tell the API server of it.
@@ -149,8 +174,11 @@ static unsigned round_once(struct ct_renew *renew)
     }
     tell_registration(renew, event);
     renew->failures = 0;
-    set_trouble(renew, "");
-    atomic_store(&renew->ready, true);
+    set_trouble(
+        renew,
+        renew->unregistered ? "nothing calls this webhook: there is no webhook configuration " : "",
+        renew->unregistered ? renew->options.place.configuration : "");
+    atomic_store(&renew->ready, !renew->unregistered);
     // A registration that is still to come is told soon, or the first pods are refused.
     pause = renew->unregistered && pause > UNREGISTERED_MS ? UNREGISTERED_MS : pause;
     return pause > MIN_PAUSE_MS ? pause : MIN_PAUSE_MS;
@@ -170,6 +198,7 @@ static void release(struct ct_renew *renew)
     ct_kube_free(renew->kube);
     ct_certs_set_done(&renew->set);
     free(renew->used);
+    free(renew->authorities);
     (void)pthread_mutex_destroy(&renew->lock);
     free(renew);
 }
@@ -201,6 +230,7 @@ int ct_renew_start(struct ct_kube_config *config, struct ct_certs_set *set,
     if (r == 0) {
         renew->set = *set;
         *set = (struct ct_certs_set){0};
+        remember_authorities(renew);
         int failure = pthread_create(&renew->thread, NULL, run, renew);
         r = failure == 0
                 ? 0

@@ -25,8 +25,11 @@ CT_CHECKED int ct_renew_start(struct ct_kube_config *config, struct ct_certs_set
 void ct_renew_stop(struct ct_renew *renew);
 CT_DEFINE_AUTO(ct_renew, ct_renew_stop);
 
-// Has what is shown been in the Secret, and the API server been told of its authority? Any thread; why
-// not is written to `trouble`, a sentence.
+// Has what is shown been in the Secret, is there a registration, and does each of its caBundles hold the
+// authority? Any thread; why not is written to `trouble`, a sentence. While the API server does not
+// answer that stays what it was.
 bool ct_renew_ready(struct ct_renew *renew, char *trouble, size_t size);
+// The authorities that callers are told of (PEM), malloc'd; NULL when memory is out. Any thread.
+char *ct_renew_authorities(struct ct_renew *renew);
 
 #endif

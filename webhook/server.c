@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "handshake.h"
 #include "httpd.h"
 #include "log.h"
 #include "metrics.h"
@@ -23,6 +24,8 @@ struct ct_webhook {
     struct ct_renew *_Atomic renew; // of CT_CERT_SELF; set when the server runs already
     char *cert_namespace;
     char *cert_name; // when the settings give none
+    struct ct_handshake handshake;
+    atomic_bool draining;
 };
 
 static uint64_t now_ns(void)
@@ -183,7 +186,12 @@ static void handle_readyz(void *cls, const struct ct_httpd_request *request,
 {
     struct ct_webhook *webhook = cls;
     char why[500];
+    if (atomic_load(&webhook->draining)) {
+        ct_httpd_error(reply, 503, "not ready: it has been told to end");
+        return;
+    }
     if (!certificate_ready(webhook, why, sizeof(why)) ||
+        !ct_handshake_good(&webhook->handshake, why, sizeof(why)) ||
         !ct_source_ready(&webhook->nodes, why, sizeof(why)) ||
         !ct_source_ready(&webhook->namespaces, why, sizeof(why))) {
         ct_httpd_error(reply, 503, "not ready: %s", why);
@@ -236,6 +244,7 @@ static void tick_certificate(struct ct_webhook *webhook)
         return;
     }
     ct_metrics_reloaded(&webhook->metrics, CT_RELOAD_CERTIFICATE, r > 0);
+    atomic_store(&webhook->handshake.due, true);
     if (r > 0) {
         ct_log(CT_LOG_INFO, "certificate read again from %s", webhook->settings->tls_cert);
     } else {
@@ -243,29 +252,58 @@ static void tick_certificate(struct ct_webhook *webhook)
     }
 }
 
+// Of those that callers may use; the plan is made of the same.
+static const char *first_name(const struct ct_webhook *webhook)
+{
+    const struct ct_option_list *names = &webhook->settings->cert_name;
+    return names->n > 0 ? names->item[0] : webhook->cert_name;
+}
+
+// What callers verify by is known only of what was made here.
+static void tick_handshake(struct ct_webhook *webhook)
+{
+    struct ct_renew *renew = atomic_load(&webhook->renew);
+    CT_AUTO_STR authorities = renew != NULL ? ct_renew_authorities(renew) : NULL;
+    ct_handshake_check(&webhook->handshake, webhook->httpd, authorities,
+                       authorities != NULL ? first_name(webhook) : NULL);
+}
+
 void ct_webhook_tick(struct ct_webhook *webhook)
 {
     tick_certificate(webhook);
+    tick_handshake(webhook);
     tick_source(webhook, &webhook->nodes, CT_RELOAD_NODES);
     tick_source(webhook, &webhook->namespaces, CT_RELOAD_NAMESPACES);
 }
 
 // ---- start and stop ----
 
-void ct_webhook_stop(struct ct_webhook *webhook)
+void ct_webhook_drain(struct ct_webhook *webhook)
+{
+    atomic_store(&webhook->draining, true);
+    ct_httpd_release(webhook->httpd);
+}
+
+void ct_webhook_stop(struct ct_webhook *webhook, bool (*hurry)(void *cls), void *cls)
 {
     if (webhook == NULL) {
         return;
     }
     ct_renew_stop(atomic_load(&webhook->renew)); // it shows its certificates by the server
-    ct_httpd_stop(webhook->httpd);
+    ct_httpd_stop_within(webhook->httpd, webhook->settings->drain_timeout, hurry, cls);
     ct_source_done(&webhook->nodes);
     ct_source_done(&webhook->namespaces);
+    ct_handshake_done(&webhook->handshake);
     free(webhook->cert_namespace);
     free(webhook->cert_name);
     free(webhook);
 }
-CT_DEFINE_AUTO(ct_webhook, ct_webhook_stop);
+
+static void give_up(struct ct_webhook *webhook)
+{
+    ct_webhook_stop(webhook, NULL, NULL);
+}
+CT_DEFINE_AUTO(ct_webhook, give_up);
 
 static void warn_of_transport(const struct ct_webhook_settings *settings)
 {
@@ -338,6 +376,7 @@ static int use_certificate(void *cls, const char *cert, const char *key, struct 
 {
     struct ct_webhook *webhook = cls;
     int r = ct_httpd_set_certificate(webhook->httpd, cert, key, err);
+    atomic_store(&webhook->handshake.due, true);
     ct_metrics_reloaded(&webhook->metrics, CT_RELOAD_CERTIFICATE, r == 0);
     return r;
 }
@@ -418,6 +457,7 @@ int ct_webhook_start(const struct ct_webhook_settings *settings, struct ct_webho
     }
     ct_source_init(&webhook->nodes, &ct_kind_node);
     ct_source_init(&webhook->namespaces, &ct_kind_namespace);
+    ct_handshake_init(&webhook->handshake);
     webhook->settings = settings;
     warn_of_transport(settings);
     int r = start_sources(webhook, err);
@@ -428,6 +468,7 @@ int ct_webhook_start(const struct ct_webhook_settings *settings, struct ct_webho
     if (r < 0) {
         return r;
     }
+    tick_handshake(webhook);
     *ret = ct_steal(&webhook);
     return 0;
 }

@@ -4,6 +4,8 @@
 #ifndef CT_WEBHOOK_SERVER_H
 #define CT_WEBHOOK_SERVER_H
 
+#include <stdbool.h>
+
 #include "err.h"
 #include "settings.h"
 
@@ -19,12 +21,18 @@ struct ct_webhook;
 CT_CHECKED int ct_webhook_start(const struct ct_webhook_settings *settings, struct ct_webhook **ret,
                                 struct ct_err *err);
 
-// Looks at the files and takes up what has changed; logs it. Call it each second from one thread.
+// Looks at the files, takes up what has changed, and has the server shake hands with itself; logs it. Call
+// it each second from one thread.
 void ct_webhook_tick(struct ct_webhook *webhook);
 
 unsigned ct_webhook_port(const struct ct_webhook *webhook);
 
-// Stops accepting, finishes running requests, frees. NULL is fine.
-void ct_webhook_stop(struct ct_webhook *webhook);
+// The end is near: /readyz says so from now on and every answer asks to close the connection, but
+// everything is served.
+void ct_webhook_drain(struct ct_webhook *webhook);
+
+// Stops accepting, finishes running requests within settings->drain_timeout, or until `hurry`, asked
+// every few milliseconds, says true; frees. NULL is fine for both.
+void ct_webhook_stop(struct ct_webhook *webhook, bool (*hurry)(void *cls), void *cls);
 
 #endif

@@ -36,6 +36,8 @@ struct ct_webhook_settings {
     char *namespaces_file;  // NULL: watched where nodes are, else none
     char *kubeconfig;       // NULL: in-cluster
     unsigned nodes_max_age; // milliseconds
+    unsigned drain_delay;   // milliseconds
+    unsigned drain_timeout; // milliseconds
     int threads;            // 0: one a processor
     int max_connections;
     int log_format; // enum ct_log_format

@@ -16,6 +16,8 @@ SECRET = f"{SECRETS}/{NAME}"
 CONFIGURATION = f"/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/{NAME}"
 MERGE = "application/merge-patch+json"
 LIFE = 12
+UNREGISTERED = ('{"error":"not ready: nothing calls this webhook: there is no webhook configuration '
+                'renewing"}\n')
 RIGHTS = [
     {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]},
     {"apiGroups": [""], "resources": ["secrets"], "resourceNames": [NAME],
@@ -107,6 +109,10 @@ class Certificates(TestCase):
     def wait_told(self):
         wait_until(lambda: set(self.bundles()) == {self.secret()["ca.crt"]}, "the caBundles", 40)
 
+    def wait_ready(self):
+        for webhook in self.webhooks:
+            wait_until(lambda w=webhook: w.get("/readyz")[0] == 200, "it to be ready", 20)
+
     def wait_log(self, part, seconds=20):
         wait_until(lambda: any(part in w.service.text() for w in self.webhooks), part, seconds, 0.1)
 
@@ -117,10 +123,12 @@ class Certificates(TestCase):
         for _ in range(2):
             self.start(ready=False)
         for webhook in self.webhooks:
-            wait_until(lambda w=webhook: w.get("/readyz")[0] == 200, "both to agree", 20)
+            wait_until(lambda w=webhook: w.get("/readyz") == (503, UNREGISTERED), "both to agree",
+                       20)
         self.assertEqual(self.count_log(": created"), 1)
         self.register()
         self.wait_told()
+        self.wait_ready()
         first = self.secret()
         with Load(self.cluster) as load:
             wait_until(lambda: load.done > 20, "the load", 20)
@@ -143,9 +151,10 @@ class Certificates(TestCase):
             self.assertNotIn("PRIVATE KEY", webhook.service.text())
 
     def test_a_deleted_or_garbled_secret(self):
-        self.start(3600)
+        self.start(3600, ready=False)
         self.register()
         self.wait_told()
+        self.wait_ready()
         with Load(self.cluster, 2) as load:
             wait_until(lambda: load.done > 5, "the load", 20)
             before = self.secret()
@@ -165,15 +174,20 @@ class Certificates(TestCase):
         wait_until(lambda: self.bundles() == [before["ca.crt"]], "the caBundle to be back", 40)
 
     def test_a_secret_that_is_there_is_adopted(self):
-        first = self.start(3600)
+        first = self.start(3600, ready=False)
+        wait_until(lambda: self.cluster.request("GET", SECRET)[0] == 200, "the Secret", 20)
         held = self.secret()
         first.close()
-        self.start(3600)
+        second = self.start(3600, ready=False)
+        wait_until(lambda: second.get("/readyz") == (503, UNREGISTERED), "the Secret to be taken", 20)
         self.assertEqual(self.secret(), held)
         self.assertIn("there is no webhook configuration renewing yet",
                       self.webhooks[1].service.text())
         self.register()
         self.wait_log("has been brought up to date", 40)
+        wait_until(lambda: second.get("/readyz")[0] == 200, "it to be ready", 10)
+        self.cluster.api("DELETE", CONFIGURATION)
+        wait_until(lambda: second.get("/readyz") == (503, UNREGISTERED), "the registration's end", 20)
 
     def test_without_rights_it_is_not_ready(self):
         kubeconfig, _ = self.cluster.account("apps", "rightless")

@@ -32,8 +32,8 @@ class Authority:
     def pem(self):
         return self.certificate.read_text()
 
-    def issue(self, name, hosts=("IP:127.0.0.1", "DNS:localhost")):
-        """(certificate, key) of a server called by one of `hosts`."""
+    def issue(self, name, hosts=("IP:127.0.0.1", "DNS:localhost"), days=2):
+        """(certificate, key) of a server called by one of `hosts`; of 0 days, it has ended."""
         certificate, key = self.folder / f"{name}.crt", self.folder / f"{name}.key"
         request, extensions = self.folder / f"{name}.csr", self.folder / f"{name}.ext"
         _openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
@@ -43,6 +43,6 @@ class Authority:
                               "extendedKeyUsage=serverAuth,clientAuth\n"
                               f"subjectAltName={','.join(hosts)}\n")
         _openssl("x509", "-req", "-in", request, "-CA", self.certificate, "-CAkey", self._key,
-                 "-CAcreateserial", "-sha256", "-days", "2", "-extfile", extensions,
+                 "-CAcreateserial", "-sha256", "-days", days, "-extfile", extensions,
                  "-out", certificate)
         return certificate, key

@@ -33,6 +33,7 @@ class Webhook:
                       "--listen", f"127.0.0.1:{self.port}",
                       *(() if own_certificate else
                         ("--tls-cert", self.certificate, "--tls-key", self.key)),
+                      "--drain-delay", "0s",
                       *(("--nodes-file", nodes_file) if nodes_file else ()), *options]
         self._env = env
         self._starts = 0

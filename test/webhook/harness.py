@@ -64,6 +64,8 @@ class WebhookTest(unittest.TestCase):
                 "--tls-cert", certificate or self.certificate, "--tls-key", key or self.key,
                 *(nodes or ("--nodes-file", self.nodes_file)),
                 "--vault-address", vault, *options]
+        if "--drain-delay" not in options:
+            argv += ["--drain-delay", "0s"]
         self.service = process.Service(name, argv, self.folder)
         self.addCleanup(self.end, self.service)
         expected = {200} if ready else {200, 503}
@@ -124,7 +126,10 @@ class WebhookTest(unittest.TestCase):
 
 class Load:
     """Threads that send reviews without a pause. Half of them keep their connection, the others make
-    a new one for each request. A refused connection ends a client; every other trouble is a failure."""
+    a new one for each request. A refused connection ends a client, and is a failure if REFUSED_FAILS;
+    every other trouble is one."""
+
+    REFUSED_FAILS = False
 
     def __init__(self, test, clients=4):
         self._test = test
@@ -142,6 +147,9 @@ class Load:
         return self
 
     def __exit__(self, *_):
+        self.stop()
+
+    def stop(self):
         self._stop.set()
         self.join()
 
@@ -161,6 +169,8 @@ class Load:
                     try:
                         connection.connect()
                     except ConnectionRefusedError:
+                        if self.REFUSED_FAILS:
+                            self.failures.append("refused")
                         return
                 connection.request("POST", "/mutate?timeout=10s", self._body, JSON)
                 answer = connection.getresponse()

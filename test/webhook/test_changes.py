@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 import socket
+import ssl
+import threading
 import time
 
 import harness
@@ -89,6 +91,24 @@ class Certificates(harness.WebhookTest):
                               "the good pair")
 
 
+class Handshake(harness.WebhookTest):
+    def not_ready(self):
+        status, _, text = self.ask("GET", "/readyz")
+        return json.loads(text)["error"] if status == 503 else ""
+
+    def test_a_certificate_that_has_ended_is_not_ready(self):
+        # Callers would refuse it; it is served all the same, for who looks at /readyz.
+        certificate, key = self.authority.issue("ended", days=0)
+        time.sleep(1.1)
+        self.tls.check_hostname, self.tls.verify_mode = False, ssl.CERT_NONE
+        self.start(certificate=certificate, key=key, ready=False)
+        self.assertIn("the certificate that is served has ended", self.not_ready())
+        good, good_key = self.authority.issue("good")
+        self.replace(key, good_key.read_text())
+        self.replace(certificate, good.read_text())
+        self.wait_for(lambda: self.try_get("/readyz") == 200, "it to be ready")
+
+
 class Nodes(harness.WebhookTest):
     MINIMUM = 55  # 40 are the pod's own, 15 a new kernel's
 
@@ -144,6 +164,27 @@ class Nodes(harness.WebhookTest):
         self.assertEqual(load.failures, [])
 
 
+class Callers(Load):
+    """A load whose clients also fail when they are refused, and somebody who watches /readyz."""
+
+    REFUSED_FAILS = True
+
+    def __init__(self, test):
+        super().__init__(test, 4)
+        self.told = False
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self):
+        super().__enter__()
+        self._watcher.start()
+        return self
+
+    def _watch(self):
+        while self._test.try_get("/readyz") == 200:
+            time.sleep(0.05)
+        self.told = True
+
+
 class End(harness.WebhookTest):
     def ends_under_load(self, sig):
         self.start(name=f"webhook-{int(sig)}")
@@ -187,6 +228,70 @@ class End(harness.WebhookTest):
         self.service.process.send_signal(process.signal.SIGTERM)
         self.assertEqual(self.service.process.wait(10), 0)
         self.assertLess(time.monotonic() - start, 4)
+
+    def drain(self, delay, name):
+        """Callers who are told by /readyz that this is no place to go, and act on it a second later, as
+        a cluster's proxies do. Returns what failed, and how many requests came after the signal."""
+        self.port = process.free_port()
+        self.start("--drain-delay", delay, name=name)
+        with Callers(self) as callers:
+            time.sleep(0.5)
+            before = sum(callers.answered)
+            self.service.process.send_signal(process.signal.SIGTERM)
+            self.wait_for_end(lambda: callers.told, "the word to be out")
+            time.sleep(1)
+            callers.stop()
+            after = sum(callers.answered) - before
+            self.assertEqual(self.service.process.wait(20), 0, self.service.tail())
+        return callers.failures, after
+
+    def wait_for_end(self, probe, what):
+        """As wait_for(), of a program that may end meanwhile."""
+        return process.wait_until(probe, what, 10)
+
+    def test_no_request_fails_while_the_word_goes_round(self):
+        failures, _ = self.drain("0s", "control")
+        self.assertNotEqual(failures, [], "the control: without a delay callers are refused")
+        failures, after = self.drain("3s", "drained")
+        self.assertEqual(failures, [])
+        self.assertGreater(after, 20)
+
+    def test_a_kept_connection_is_given_back_while_it_still_serves(self):
+        self.start("--drain-delay", "20s")
+        kept = self.connect()
+        self.addCleanup(kept.close)
+        kept.request("GET", "/readyz")
+        answer = kept.getresponse()
+        self.assertEqual((answer.status, answer.getheader("Connection")), (200, None))
+        answer.read()
+        self.service.process.send_signal(process.signal.SIGTERM)
+        self.wait_for(lambda: self.try_get("/readyz") == 503, "it to be unready", 2)
+        self.assertIn(b"told to end", self.ask("GET", "/readyz")[2])
+        kept.request("POST", "/mutate", review(), harness.JSON)
+        answer = kept.getresponse()
+        self.assertEqual((answer.status, answer.getheader("Connection")), (200, "close"))
+        self.assertEqual(self.try_get("/healthz"), 200)
+        # Somebody is in a hurry.
+        start = time.monotonic()
+        self.service.process.send_signal(process.signal.SIGTERM)
+        self.assertEqual(self.service.process.wait(10), 0)
+        self.assertLess(time.monotonic() - start, 4)
+
+    def test_the_time_for_running_requests_is_bounded(self):
+        for number, (timeout, signals, longest) in enumerate((("1s", 1, 4), ("60s", 2, 4))):
+            with self.subTest(timeout):
+                self.port = process.free_port()
+                self.start("--drain-timeout", timeout, name=f"bounded-{number}")
+                sock = self.raw()
+                sock.sendall(b"POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                             b"Content-Length: 1000\r\n\r\n{")
+                time.sleep(0.3)
+                start = time.monotonic()
+                for _ in range(signals):
+                    self.service.process.send_signal(process.signal.SIGTERM)
+                    time.sleep(0.5)
+                self.assertEqual(self.service.process.wait(20), 0, self.service.tail())
+                self.assertLess(time.monotonic() - start, longest)
 
     def test_peers_that_go_away_do_no_harm(self):
         self.start()
