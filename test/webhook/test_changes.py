@@ -102,7 +102,8 @@ class Handshake(harness.WebhookTest):
         time.sleep(1.1)
         self.tls.check_hostname, self.tls.verify_mode = False, ssl.CERT_NONE
         self.start(certificate=certificate, key=key, ready=False)
-        self.assertIn("the certificate that is served has ended", self.not_ready())
+        self.wait_for(lambda: "the certificate that is served has ended" in self.not_ready(),
+                      "the reason")
         good, good_key = self.authority.issue("good")
         self.replace(key, good_key.read_text())
         self.replace(certificate, good.read_text())
