@@ -8,7 +8,7 @@
 
 #define MESSAGE_MAX 2048
 // In JSON a quote or a backslash takes two bytes; controls are gone by then.
-#define LINE_MAX_BYTES (2 * MESSAGE_MAX + 512)
+#define LINE_MAX_BYTES (2 * MESSAGE_MAX + 512 + CT_LOG_FIELDS * (2 * CT_LOG_FIELD_MAX + 64))
 
 static const char *log_program = "cloudtaser";
 static enum ct_log_format log_format_set = CT_LOG_TEXT;
@@ -121,7 +121,28 @@ static void put_time(struct line *line)
     put(line, text, false);
 }
 
-static void put_json(struct line *line, enum ct_log_level level, const char *msg)
+static void put_field(struct line *line, const struct ct_log_field *field)
+{
+    char text[CT_LOG_FIELD_MAX + 1];
+    put(line, ",\"", false);
+    put(line, field->name, false);
+    put(line, "\":", false);
+    if (field->text != NULL) {
+        (void)snprintf(text, sizeof(text), "%s", field->text);
+        make_harmless(text);
+        put(line, "\"", false);
+        put(line, text, true);
+        put(line, "\"", false);
+    } else if (field->flag) {
+        put(line, field->number != 0 ? "true" : "false", false);
+    } else {
+        (void)snprintf(text, sizeof(text), "%lld", field->number);
+        put(line, text, false);
+    }
+}
+
+static void put_json(struct line *line, enum ct_log_level level, const char *msg,
+                     const struct ct_log_field *fields, size_t n)
 {
     put(line, "{\"time\":\"", false);
     put_time(line);
@@ -131,7 +152,11 @@ static void put_json(struct line *line, enum ct_log_level level, const char *msg
     put(line, levels[level].name, false);
     put(line, "\",\"msg\":\"", false);
     put(line, msg, true);
-    put(line, "\"}", false);
+    put(line, "\"", false);
+    for (size_t i = 0; i < n && i < CT_LOG_FIELDS; i++) {
+        put_field(line, &fields[i]);
+    }
+    put(line, "}", false);
 }
 
 static void put_text(struct line *line, enum ct_log_level level, const char *msg)
@@ -143,17 +168,12 @@ static void put_text(struct line *line, enum ct_log_level level, const char *msg
     put(line, msg, false);
 }
 
-void ct_log(enum ct_log_level level, const char *fmt, ...)
+static CT_PRINTF(4, 0) void write_line(enum ct_log_level level, const struct ct_log_field *fields,
+                                       size_t n_fields, const char *fmt, va_list args)
 {
-    if (level > log_level_set) {
-        return;
-    }
     int saved = errno;
     char msg[MESSAGE_MAX];
-    va_list args;
-    va_start(args, fmt);
     int n = vsnprintf(msg, sizeof(msg), fmt, args);
-    va_end(args);
     if (n < 0) {
         msg[0] = '\0';
     } else if ((size_t)n >= sizeof(msg)) {
@@ -163,7 +183,7 @@ void ct_log(enum ct_log_level level, const char *fmt, ...)
     struct line line;
     line.len = 0;
     if (log_format_set == CT_LOG_JSON) {
-        put_json(&line, level, msg);
+        put_json(&line, level, msg, fields, n_fields);
     } else {
         put_text(&line, level, msg);
     }
@@ -172,4 +192,25 @@ void ct_log(enum ct_log_level level, const char *fmt, ...)
     ssize_t written = write(STDERR_FILENO, line.text, line.len);
     (void)written;
     errno = saved;
+}
+
+void ct_log(enum ct_log_level level, const char *fmt, ...)
+{
+    va_list args;
+    if (level <= log_level_set) {
+        va_start(args, fmt);
+        write_line(level, NULL, 0, fmt, args);
+        va_end(args);
+    }
+}
+
+void ct_log_record(enum ct_log_level level, const struct ct_log_field *fields, size_t n,
+                   const char *fmt, ...)
+{
+    va_list args;
+    if (level <= log_level_set) {
+        va_start(args, fmt);
+        write_line(level, fields, n, fmt, args);
+        va_end(args);
+    }
 }

@@ -26,6 +26,21 @@ void ct_log_set_level(enum ct_log_level level);
 // lines. CT_LOG_ERROR and CT_LOG_WARN are prefixed "error: " / "warning: " in text. Thread-safe.
 void ct_log(enum ct_log_level level, const char *fmt, ...) CT_PRINTF(2, 3);
 
+// One more fact of a line, for JSON alone: a text, or (text is NULL) a number, or (flag) true or false.
+struct ct_log_field {
+    const char *name; // plain: it is written as it is
+    const char *text; // cut at CT_LOG_FIELD_MAX bytes
+    long long number;
+    bool flag;
+};
+#define CT_LOG_FIELDS 16
+#define CT_LOG_FIELD_MAX 256
+
+// As ct_log(), with at most CT_LOG_FIELDS facts behind the message in JSON. In text the message must tell
+// them itself. Texts are made as harmless as messages are.
+void ct_log_record(enum ct_log_level level, const struct ct_log_field *fields, size_t n,
+                   const char *fmt, ...) CT_PRINTF(4, 5);
+
 // The format that ct_log_init() set.
 enum ct_log_format ct_log_format(void);
 

@@ -29,6 +29,11 @@ static const char *const file_names[CT_RELOAD_FILE_COUNT] = {
     [CT_RELOAD_NAMESPACES] = "namespaces",
 };
 
+const char *ct_request_error_name(enum ct_request_error error)
+{
+    return error_names[error];
+}
+
 static void add(_Atomic uint64_t *counter, uint64_t n)
 {
     atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
@@ -51,7 +56,7 @@ static void took(struct ct_metrics *m, uint64_t ns)
 
 void ct_metrics_decided(struct ct_metrics *m, const struct ct_decision *decision, uint64_t ns)
 {
-    add(&m->requests[decision->outcome][decision->reason], 1);
+    add(&m->requests[ct_decision_disposition(decision)][decision->reason], 1);
     took(m, ns);
 }
 
@@ -131,14 +136,14 @@ static const char *head(struct ct_buf *out, enum family family)
 static void render_requests(struct ct_metrics *m, struct ct_buf *out)
 {
     const char *name = head(out, REQUESTS);
-    for (int outcome = 0; outcome < CT_OUTCOME_COUNT; outcome++) {
+    for (int disposition = 0; disposition < CT_DISPOSITION_COUNT; disposition++) {
         for (int reason = 0; reason < CT_REASON_COUNT; reason++) {
-            uint64_t n = get(&m->requests[outcome][reason]);
-            bool everyday = reason == CT_REASON_NONE && outcome != CT_OUTCOME_DENIED &&
-                            outcome != CT_OUTCOME_UNPROTECTED;
+            uint64_t n = get(&m->requests[disposition][reason]);
+            bool everyday = reason == CT_REASON_NONE && disposition <= CT_DISPOSITION_ADMITTED;
             if (n > 0 || everyday) {
                 ct_buf_addf(out, "%s{decision=\"%s\",reason=\"%s\"} %" PRIu64 "\n", name,
-                            ct_outcome_name(outcome), ct_reason_name(reason), n);
+                            ct_disposition_name((enum ct_disposition)disposition),
+                            ct_reason_name((enum ct_reason)reason), n);
             }
         }
     }
@@ -262,7 +267,7 @@ static void list_values(FILE *out, const char *label, const char *(*name)(int), 
 
 static const char *decision_at(int i)
 {
-    return i < CT_OUTCOME_COUNT ? ct_outcome_name((enum ct_outcome)i) : "error";
+    return i < CT_DISPOSITION_COUNT ? ct_disposition_name((enum ct_disposition)i) : "error";
 }
 
 static const char *reason_at(int i)
@@ -288,7 +293,7 @@ static const char *file_at(int i)
 void ct_metrics_markdown_labels(FILE *out)
 {
     (void)fputs("| Label | Values |\n|---|---|\n", out);
-    list_values(out, "`decision`", decision_at, CT_OUTCOME_COUNT + 1);
+    list_values(out, "`decision`", decision_at, CT_DISPOSITION_COUNT + 1);
     list_values(out, "`reason`", reason_at, CT_REASON_COUNT);
     list_values(out, "`reason` of `error`", error_at, CT_REQUEST_ERROR_COUNT);
     list_values(out, "`event`", event_at, CT_CLUSTER_EVENT_COUNT);

@@ -32,9 +32,12 @@ enum ct_reload_file {
     CT_RELOAD_FILE_COUNT,
 };
 
+// "too_large"
+const char *ct_request_error_name(enum ct_request_error error);
+
 // Zero-initialised. Threads may count while others read.
 struct ct_metrics {
-    _Atomic uint64_t requests[CT_OUTCOME_COUNT][CT_REASON_COUNT];
+    _Atomic uint64_t requests[CT_DISPOSITION_COUNT][CT_REASON_COUNT];
     _Atomic uint64_t errors[CT_REQUEST_ERROR_COUNT];
     _Atomic uint64_t buckets[CT_METRICS_BUCKETS + 1]; // not cumulative; the last one is +Inf
     _Atomic uint64_t nanoseconds;

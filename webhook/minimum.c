@@ -68,6 +68,7 @@ void ct_minimum_collect(struct ct_case *c, int from_variables)
     m->require = c->annotations.require;
     m->counted = NODE_CHECKS;
     m->affinity_points = -1;
+    m->candidates = -1;
     for (size_t i = 0; i < c->n_containers && m->launcher == NULL; i++) {
         if (c->containers[i].wrap) {
             m->launcher = find_launcher(&c->containers[i]);
@@ -454,6 +455,7 @@ int ct_minimum_judge(struct ct_case *c, struct ct_err *err)
     }
     struct survey survey = {0};
     look_around(c, &survey);
+    m->candidates = (int)survey.good;
     if (survey.good == 0) {
         return deny_score(c, &survey, err);
     }

@@ -45,6 +45,38 @@ const char *ct_reason_name(enum ct_reason reason)
     return reason < CT_REASON_COUNT ? reason_names[reason] : "unknown";
 }
 
+static const char *const disposition_names[CT_DISPOSITION_COUNT] = {
+    [CT_DISPOSITION_SKIPPED] = "skipped",   [CT_DISPOSITION_PATCHED] = "patched",
+    [CT_DISPOSITION_ADMITTED] = "admitted", [CT_DISPOSITION_DENIED] = "denied",
+    [CT_DISPOSITION_WARNED] = "warned",     [CT_DISPOSITION_AUDIT] = "audit",
+};
+
+enum ct_disposition ct_decision_disposition(const struct ct_decision *decision)
+{
+    static const enum ct_disposition plain[CT_OUTCOME_COUNT] = {
+        [CT_OUTCOME_SKIPPED] = CT_DISPOSITION_SKIPPED,
+        [CT_OUTCOME_PATCHED] = CT_DISPOSITION_PATCHED,
+        [CT_OUTCOME_UNCHANGED] = CT_DISPOSITION_ADMITTED,
+        [CT_OUTCOME_DENIED] = CT_DISPOSITION_DENIED,
+        [CT_OUTCOME_UNPROTECTED] = CT_DISPOSITION_AUDIT,
+    };
+    if (decision->below_minimum && decision->outcome != CT_OUTCOME_DENIED) {
+        return CT_DISPOSITION_WARNED;
+    }
+    bool excused = decision->outcome == CT_OUTCOME_UNCHANGED && decision->reason != CT_REASON_NONE;
+    return excused ? CT_DISPOSITION_AUDIT : plain[decision->outcome];
+}
+
+const char *ct_disposition_name(enum ct_disposition disposition)
+{
+    return disposition < CT_DISPOSITION_COUNT ? disposition_names[disposition] : "unknown";
+}
+
+const char *ct_decision_word(const struct ct_decision *decision)
+{
+    return ct_disposition_name(ct_decision_disposition(decision));
+}
+
 void ct_mutate_init(void)
 {
     ct_scratch_install();
@@ -64,11 +96,13 @@ static void note_request(const struct ct_case *c, struct ct_decision *ret)
     bool named = name != NULL && *name != '\0';
     (void)snprintf(ret->uid, sizeof(ret->uid), "%s", c->review.uid);
     (void)snprintf(ret->namespace, sizeof(ret->namespace), "%s", c->review.namespace);
-    (void)snprintf(ret->name, sizeof(ret->name), "%.250s%s",
+    (void)snprintf(ret->operation, sizeof(ret->operation), "%s", c->review.operation);
+    (void)snprintf(ret->user, sizeof(ret->user), "%s", c->review.user);
+    ret->generated = !named && generate != NULL;
+    (void)snprintf(ret->name, sizeof(ret->name), "%s",
                    named              ? name
                    : generate != NULL ? generate
-                                      : "",
-                   !named && generate != NULL ? "*" : "");
+                                      : "");
     ret->dry_run = c->review.dry_run;
 }
 
@@ -78,6 +112,7 @@ static int judge_score(struct ct_case *c, struct ct_decision *ret, struct ct_err
 {
     int r = ct_minimum_judge(c, err);
     ret->min_score = c->minimum.points;
+    ret->candidates = c->minimum.candidates;
     ret->nodes_left_out = c->minimum.nodes_left_out;
     c->config.min_score = c->minimum.points;
     c->config.require = c->minimum.require;
@@ -297,12 +332,10 @@ static bool skip_at_once(const char *body, size_t len, struct ct_buf *out, struc
     ret->dry_run = peek.dry_run;
     copy_slice(&peek.uid, ret->uid, sizeof(ret->uid));
     copy_slice(&peek.namespace, ret->namespace, sizeof(ret->namespace));
-    copy_slice(peek.name.len > 0 ? &peek.name : &peek.generate_name, ret->name,
-               sizeof(ret->name) - 1);
-    if (peek.name.len == 0 && peek.generate_name.text != NULL) {
-        size_t used = strlen(ret->name);
-        (void)snprintf(ret->name + used, sizeof(ret->name) - used, "*");
-    }
+    copy_slice(&peek.operation, ret->operation, sizeof(ret->operation));
+    copy_slice(&peek.user, ret->user, sizeof(ret->user));
+    ret->generated = peek.name.len == 0 && peek.generate_name.text != NULL;
+    copy_slice(ret->generated ? &peek.generate_name : &peek.name, ret->name, sizeof(ret->name));
     ct_review_allow(ret->uid, NULL, &none, out);
     return !out->failed;
 }
@@ -356,6 +389,7 @@ int ct_mutate_view(const struct ct_webhook_settings *settings, const struct ct_v
     json_t *document = NULL;
     c.warnings.text.max = CT_WARNINGS_BYTES;
     memset(ret, 0, sizeof(*ret));
+    ret->candidates = -1;
     ct_buf_reset(out);
     if (skip_at_once(body, len, out, ret)) {
         return 0;

@@ -48,14 +48,33 @@ struct ct_decision {
     int min_score;       // the minimum that held for the pod; 0: none
     bool below_minimum;  // mode warn: admitted though no node reaches the minimum
     bool nodes_left_out; // settings->without_nodes, and the nodes would have mattered
+    int candidates;      // nodes that it may run on and that give what it needs; -1: nobody looked
     bool dry_run;
     char uid[64]; // of the request
+    char operation[16];
+    char user[128]; // who asks, by name
     char namespace[64];
-    char name[256];      // metadata.name, or generateName with a '*' behind it
+    bool generated;      // `name` is metadata.generateName
+    char name[256];      // metadata.name
     char sentence[1024]; // "" unless denied, unprotected or below the minimum
 };
 
-// Short names for labels of metrics and for logs: "patched", "score".
+// What became of a request, for labels of metrics and for logs.
+enum ct_disposition {
+    CT_DISPOSITION_SKIPPED,  // allowed, none of ours
+    CT_DISPOSITION_PATCHED,  // allowed with a patch
+    CT_DISPOSITION_ADMITTED, // allowed: it is as it should be already
+    CT_DISPOSITION_DENIED,
+    CT_DISPOSITION_WARNED, // mode warn: allowed below its minimum
+    CT_DISPOSITION_AUDIT,  // mode audit: allowed, though it would be denied
+    CT_DISPOSITION_COUNT,
+};
+enum ct_disposition ct_decision_disposition(const struct ct_decision *decision);
+const char *ct_disposition_name(enum ct_disposition disposition);
+// Both in one: "patched".
+const char *ct_decision_word(const struct ct_decision *decision);
+
+// Short names: "patched", "score".
 const char *ct_outcome_name(enum ct_outcome outcome);
 const char *ct_reason_name(enum ct_reason reason);
 

@@ -11,7 +11,7 @@
 #define MAX_NUMBER 15 // characters; as many digits fit whatever type a number is read into
 
 // Where in the document an object stands.
-enum place { ELSEWHERE, ROOT, REQUEST, OBJECT, METADATA };
+enum place { ELSEWHERE, ROOT, REQUEST, USER, OBJECT, METADATA };
 
 struct scanner {
     const char *p;
@@ -30,6 +30,8 @@ static const struct {
     {REQUEST, "uid", offsetof(struct ct_peek, uid)},
     {REQUEST, "namespace", offsetof(struct ct_peek, namespace)},
     {REQUEST, "subResource", offsetof(struct ct_peek, subresource)},
+    {REQUEST, "operation", offsetof(struct ct_peek, operation)},
+    {USER, "username", offsetof(struct ct_peek, user)},
     {METADATA, "name", offsetof(struct ct_peek, name)},
     {METADATA, "generateName", offsetof(struct ct_peek, generate_name)},
 };
@@ -40,6 +42,7 @@ static const struct {
     enum place inner;
 } objects[] = {
     {ROOT, "request", REQUEST},
+    {REQUEST, "userInfo", USER},
     {REQUEST, "object", OBJECT},
     {OBJECT, "metadata", METADATA},
 };

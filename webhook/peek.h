@@ -15,7 +15,8 @@ struct ct_slice {
 };
 
 struct ct_peek {
-    struct ct_slice api_version, kind, uid, namespace, name, generate_name, subresource;
+    struct ct_slice api_version, kind, uid, namespace, name, generate_name, subresource, operation;
+    struct ct_slice user;
     bool object;  // request.object is an object
     bool dry_run; // request.dryRun is true
 };

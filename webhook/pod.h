@@ -52,6 +52,7 @@ struct ct_minimum {
     // Result of the look at the nodes.
     int affinity_points;      // inject protection-points Gt this; -1: don't
     uint32_t affinity_checks; // inject the labels of these checks
+    int candidates;           // nodes that will do; -1: nobody looked
     bool nodes_left_out;      // they would have been looked at, but settings->without_nodes
 };
 

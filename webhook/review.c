@@ -21,7 +21,7 @@ static bool text_is(const json_t *object, const char *key, const char *text)
 int ct_review_read(const json_t *document, struct ct_review *ret, struct ct_err *err)
 {
     memset(ret, 0, sizeof(*ret));
-    ret->uid = ret->operation = ret->subresource = ret->namespace = "";
+    ret->uid = ret->operation = ret->subresource = ret->namespace = ret->user = "";
     if (!text_is(document, "apiVersion", "admission.k8s.io/v1") ||
         !text_is(document, "kind", "AdmissionReview")) {
         return ct_err_set(
@@ -43,6 +43,7 @@ int ct_review_read(const json_t *document, struct ct_review *ret, struct ct_err 
     const json_t *object = json_object_get(request, "object");
     const json_t *old_object = json_object_get(request, "oldObject");
     ret->operation = or_empty(ct_json_str(request, "operation"));
+    ret->user = or_empty(ct_json_str(json_object_get(request, "userInfo"), "username"));
     ret->subresource = or_empty(ct_json_str(request, "subResource"));
     ret->namespace = or_empty(ct_json_str(request, "namespace"));
     ret->pod = text_is(kind, "group", "") && text_is(kind, "version", "v1") &&

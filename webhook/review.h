@@ -15,6 +15,7 @@
 struct ct_review {
     const char *uid;
     const char *operation;
+    const char *user; // request.userInfo.username
     const char *subresource;
     const char *namespace;
     bool pod; // kind is v1 Pod, resource is pods

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "access.h"
 #include "handshake.h"
 #include "httpd.h"
 #include "log.h"
@@ -37,24 +38,6 @@ static uint64_t now_ns(void)
 
 // ---- /mutate ----
 
-// One line for each pod that is patched or refused; of those that did not opt in only for debugging.
-static void log_decision(const struct ct_decision *d, uint64_t ns)
-{
-    bool warn = d->reason != CT_REASON_NONE; // refused, or admitted in spite of it
-    bool skipped = d->outcome == CT_OUTCOME_SKIPPED;
-    char reason[64] = "";
-    if (warn) {
-        (void)snprintf(reason, sizeof(reason), "reason=%s ", ct_reason_name(d->reason));
-    }
-    ct_log(warn      ? CT_LOG_WARN
-           : skipped ? CT_LOG_DEBUG
-                     : CT_LOG_INFO,
-           "%s pod %s/%s: %smin-score=%d warnings=%u uid=%s us=%llu%s%s%s",
-           ct_outcome_name(d->outcome), d->namespace, d->name, reason, d->min_score, d->warnings,
-           d->uid, (unsigned long long)(ns / 1000), d->dry_run ? " dry-run" : "",
-           d->sentence[0] != '\0' ? ": " : "", d->sentence);
-}
-
 // How a request that got no decision is answered. Everything else is 500.
 static const struct {
     int code;
@@ -68,15 +51,16 @@ static const struct {
     {0, 500, CT_REQUEST_INTERNAL},
 };
 
-static void fail(struct ct_webhook *webhook, int code, const struct ct_err *err, uint64_t ns,
-                 struct ct_httpd_reply *reply)
+static void fail(struct ct_webhook *webhook, int code, const struct ct_decision *decision,
+                 const struct ct_err *err, uint64_t ns, struct ct_httpd_reply *reply)
 {
     size_t i = 0;
     while (failures[i].code != 0 && failures[i].code != code) {
         i++;
     }
     ct_metrics_failed(&webhook->metrics, failures[i].error, ns);
-    ct_log(CT_LOG_WARN, "refused a request with HTTP %u: %s", failures[i].status, err->msg);
+    ct_access_failed(decision, failures[i].status, ct_request_error_name(failures[i].error),
+                     err->msg, ns);
     ct_httpd_error(reply, failures[i].status, "%s", err->msg);
 }
 
@@ -129,11 +113,11 @@ static void handle_mutate(void *cls, const struct ct_httpd_request *request,
     r = r == 0 ? check_known(webhook, &decision, view.namespaces, reply, &err) : r;
     uint64_t ns = now_ns() - start;
     if (r < 0) {
-        fail(webhook, r, &err, ns, reply);
+        fail(webhook, r, &decision, &err, ns, reply);
         return;
     }
     ct_metrics_decided(&webhook->metrics, &decision, ns);
-    log_decision(&decision, ns);
+    ct_access_decided(&decision, ns);
 }
 
 // What never comes to a handler. At info only what the API server may have sent: scanners are many.

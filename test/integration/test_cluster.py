@@ -123,12 +123,12 @@ class Cluster(TestCase):
         later = SecondWebhook(self.cluster, self.env.webhook_ca, "later-mesh")
         self.addCleanup(later.close)
         webhook = self.env.webhook
-        patched, unchanged = webhook.decisions("patched"), webhook.decisions("unchanged")
+        patched, unchanged = webhook.decisions("patched"), webhook.decisions("admitted")
         original = pod({ANNOTATION: "later-mesh"})
         stored = self.admit(original)
         self.assertEqual(later.added, 1)
         self.assertEqual(webhook.decisions("patched"), patched + 1)
-        self.assertEqual(webhook.decisions("unchanged"), unchanged + 1, "no second look was taken")
+        self.assertEqual(webhook.decisions("admitted"), unchanged + 1, "no second look was taken")
         original["spec"]["containers"].append(SIDECAR)
         self.assert_injected(stored, original)
 

@@ -104,7 +104,7 @@ class Webhook:
                    if name.startswith("cloudtaser_webhook_requests_total{"))
 
     def decisions(self, decision):
-        """How many requests it has decided in this way: "patched", "unchanged", "denied" …"""
+        """How many requests it has decided in this way: "patched", "admitted", "denied" …"""
         return sum(value for name, value in self.metrics().items()
                    if name.startswith(f'cloudtaser_webhook_requests_total{{decision="{decision}"'))
 

@@ -103,10 +103,64 @@ static void bounds_its_lines(void **state)
     }
 }
 
+// A line with facts, caught as capture() does.
+static const char *capture_record(const struct ct_log_field *fields, size_t n)
+{
+    int ends[2];
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    int saved = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+    assert_int_equal(dup2(ends[1], STDERR_FILENO), STDERR_FILENO);
+    ct_log_record(CT_LOG_INFO, fields, n, "said \"so\"");
+    assert_int_equal(dup2(saved, STDERR_FILENO), STDERR_FILENO);
+    (void)close(saved);
+    (void)close(ends[1]);
+    ssize_t read_n = read(ends[0], captured, sizeof(captured) - 1);
+    (void)close(ends[0]);
+    assert_true(read_n > 0);
+    captured[read_n] = '\0';
+    return captured;
+}
+
+static void writes_facts(void **state)
+{
+    (void)state;
+    char evil[4096];
+    memset(evil, '"', sizeof(evil) - 1);
+    evil[sizeof(evil) - 1] = '\0';
+    struct ct_log_field fields[CT_LOG_FIELDS + 3] = {
+        {.name = "plain", .text = "a"},
+        {.name = "escaped", .text = "a\"b\\c\n{\x1b[31m\xff"},
+        {.name = "number", .number = -12345678901},
+        {.name = "yes", .flag = true, .number = 1},
+        {.name = "no", .flag = true},
+        {.name = "empty", .text = ""},
+    };
+    for (size_t i = 6; i < CT_ARRAY_LEN(fields); i++) {
+        fields[i] = (struct ct_log_field){.name = i == 6 ? "long" : "more", .text = evil};
+    }
+    ct_log_init("prog", CT_LOG_JSON);
+    const char *line = capture_record(fields, CT_ARRAY_LEN(fields));
+    json_t *all = json_loads(line, 0, NULL);
+    assert_non_null(all);
+    assert_int_equal(strcspn(line, "\n"), strlen(line) - 1);
+    assert_string_equal(json_string_value(json_object_get(all, "msg")), "said \"so\"");
+    assert_string_equal(json_string_value(json_object_get(all, "plain")), "a");
+    assert_string_equal(json_string_value(json_object_get(all, "escaped")), "a\"b\\c?{?[31m?");
+    assert_true(json_integer_value(json_object_get(all, "number")) == -12345678901);
+    assert_true(json_is_true(json_object_get(all, "yes")));
+    assert_true(json_is_false(json_object_get(all, "no")));
+    assert_string_equal(json_string_value(json_object_get(all, "empty")), "");
+    assert_int_equal(json_string_length(json_object_get(all, "long")), CT_LOG_FIELD_MAX);
+    json_decref(all);
+    ct_log_init("prog", CT_LOG_TEXT);
+    assert_string_equal(capture_record(fields, CT_ARRAY_LEN(fields)), "[prog] said \"so\"\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(writes_text),
+        cmocka_unit_test(writes_facts),
         cmocka_unit_test(writes_json),
         cmocka_unit_test(bounds_its_lines),
     };

@@ -65,7 +65,11 @@ static void tells_what_was_decided(void **state)
     assert_int_equal(d.reason, CT_REASON_NONE);
     assert_string_equal(d.uid, "u-1");
     assert_string_equal(d.namespace, "shop");
-    assert_string_equal(d.name, "web-*");
+    assert_string_equal(d.name, "web-");
+    assert_true(d.generated);
+    assert_string_equal(d.operation, "CREATE");
+    assert_string_equal(d.user, "");
+    assert_int_equal(d.candidates, 1);
     assert_int_equal(d.min_score, 70);
     assert_true(d.dry_run);
     assert_string_equal(d.sentence, "");
@@ -133,8 +137,37 @@ static void names_every_outcome_and_reason(void **state)
     for (int i = 0; i < CT_REASON_COUNT; i++) {
         assert_string_not_equal(ct_reason_name((enum ct_reason)i), "unknown");
     }
+    for (int i = 0; i < CT_DISPOSITION_COUNT; i++) {
+        assert_string_not_equal(ct_disposition_name((enum ct_disposition)i), "unknown");
+    }
+    assert_string_equal(ct_disposition_name(CT_DISPOSITION_COUNT), "unknown");
     assert_string_equal(ct_outcome_name(CT_OUTCOME_COUNT), "unknown");
     assert_string_equal(ct_reason_name(CT_REASON_COUNT), "unknown");
+}
+
+static void names_what_became_of_it(void **state)
+{
+    (void)state;
+    static const struct {
+        struct ct_decision decision;
+        const char *word;
+    } cases[] = {
+        {{.outcome = CT_OUTCOME_SKIPPED}, "skipped"},
+        {{.outcome = CT_OUTCOME_PATCHED}, "patched"},
+        {{.outcome = CT_OUTCOME_UNCHANGED}, "admitted"},
+        {{.outcome = CT_OUTCOME_DENIED, .reason = CT_REASON_SCORE}, "denied"},
+        {{.outcome = CT_OUTCOME_UNPROTECTED, .reason = CT_REASON_SCORE}, "audit"},
+        {{.outcome = CT_OUTCOME_UNCHANGED, .reason = CT_REASON_TAMPERED}, "audit"},
+        {{.outcome = CT_OUTCOME_PATCHED, .reason = CT_REASON_SCORE, .below_minimum = true},
+         "warned"},
+        {{.outcome = CT_OUTCOME_UNCHANGED, .reason = CT_REASON_SCORE, .below_minimum = true},
+         "warned"},
+        {{.outcome = CT_OUTCOME_DENIED, .reason = CT_REASON_TAMPERED, .below_minimum = true},
+         "denied"},
+    };
+    for (size_t i = 0; i < CT_ARRAY_LEN(cases); i++) {
+        assert_string_equal(ct_decision_word(&cases[i].decision), cases[i].word);
+    }
 }
 
 // Every allocation fails once: never a crash or a leak, and no answer but a complete one.
@@ -259,6 +292,7 @@ int main(void)
         cmocka_unit_test(tells_what_was_decided),
         cmocka_unit_test(bounds_what_a_decision_costs),
         cmocka_unit_test(names_every_outcome_and_reason),
+        cmocka_unit_test(names_what_became_of_it),
         cmocka_unit_test(survives_every_failed_allocation),
 #ifndef __SANITIZE_ADDRESS__
         cmocka_unit_test(cuts_off_what_takes_too_much_memory),

@@ -365,11 +365,58 @@ class Start(harness.WebhookTest):
                 self.assertEqual(len(self.log_lines(f"serves on 127.0.0.1:{self.port}")), 1)
                 self.end(self.service)
 
-    def test_log_in_json(self):
+    def records(self):
+        """The access log's lines."""
+        lines = [json.loads(line) for line in self.service.text().splitlines()]
+        return [line for line in lines if "decision" in line]
+
+    def test_a_line_in_json_for_each_request(self):
         self.start("--log-format", "json")
-        self.assertIn("patch", self.response(review()))
-        documents = [json.loads(line) for line in self.service.text().splitlines()]
-        self.assertTrue(any("patched pod shop/" in d["msg"] for d in documents), documents)
+        secret = "hunter2-is-no-password"
+        named = json.loads(review())
+        named["request"].update(dryRun=True, userInfo={"username": 'evil"\n{"decision":"x"}' + "u" * 500})
+        named["request"]["object"]["metadata"]["name"] = "n" * 1000
+        named["request"]["object"]["spec"]["containers"][0].setdefault("env", []).append(
+            {"name": "PLAIN", "value": secret})
+        for body in (review(), review(55), review(minimum=75), review(opted_in=False),
+                     json.dumps(named).encode(), b"{"):
+            self.ask("POST", "/mutate", body, harness.JSON)
+        records = self.records()
+        told = [(r["decision"], r["reason"], r.get("score"), r.get("candidates"), r["dry_run"],
+                 r["status"]) for r in records]
+        self.assertEqual(told, [
+            ("patched", "none", 0, None, False, 200), ("patched", "none", 55, 1, False, 200),
+            ("denied", "score", 75, 0, False, 200), ("skipped", "none", 0, None, False, 200),
+            ("patched", "none", 0, None, True, 200), ("error", "malformed", None, None, False, 400)])
+        common = {"time", "program", "level", "msg", "decision", "reason", "duration_us", "dry_run",
+                  "status"}
+        for record in records[:4]:
+            self.assertLessEqual(common | {"uid", "namespace", "generateName", "user", "operation",
+                                           "score", "warnings"}, set(record))
+            self.assertEqual((record["namespace"], record["operation"]), ("shop", "CREATE"))
+            self.assertEqual(record["generateName"], "web-6d4cf56db6-")
+            self.assertTrue(record["user"])
+            self.assertEqual(record["uid"], json.loads(review())["request"]["uid"])
+            self.assertGreaterEqual(record["duration_us"], 0)
+        self.assertEqual(len(records[4]["name"]), 255)
+        self.assertTrue(records[4]["user"].startswith('evil"?{"decision":"x"}uuu'), records[4])
+        self.assertLess(len(records[4]["user"]), 130)
+        self.assertLessEqual(common, set(records[5]))
+        self.assertNotIn(secret, self.service.text())
+        self.assertTrue(all(len(line) < 4096 for line in self.service.text().splitlines()))
+
+    def test_how_json_and_metrics_tell_the_modes(self):
+        for mode, minimum, opted, decision in (("warn", 75, True, "warned"),
+                                               ("audit", 75, True, "audit"),
+                                               ("audit", None, True, "patched")):
+            with self.subTest(mode, minimum=minimum):
+                self.port = process.free_port()
+                self.start("--log-format", "json", "--mode", mode, name=f"{mode}-{minimum}")
+                self.assertTrue(self.response(review(minimum, opted_in=opted))["allowed"])
+                self.assertEqual([r["decision"] for r in self.records()], [decision])
+                reason = "none" if minimum is None else "score"
+                self.assertEqual(self.metric(f'cloudtaser_webhook_requests_total{{'
+                                             f'decision="{decision}",reason="{reason}"}}'), 1)
 
     def test_log_level(self):
         every = ("serves on", "patched pod", "skipped pod", "denied pod", "refused a request")
