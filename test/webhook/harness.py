@@ -59,7 +59,7 @@ class WebhookTest(unittest.TestCase):
                      json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
 
     def start(self, *options, name="webhook", ready=True, certificate=None, key=None,
-              vault="https://vault.example.com:8200", nodes=None):
+              vault="https://vault.example.com:8200", nodes=None, wait=20):
         argv = [PROGRAM, "--listen", f"127.0.0.1:{self.port}",
                 "--tls-cert", certificate or self.certificate, "--tls-key", key or self.key,
                 *(nodes or ("--nodes-file", self.nodes_file)),
@@ -69,7 +69,7 @@ class WebhookTest(unittest.TestCase):
         self.service = process.Service(name, argv, self.folder)
         self.addCleanup(self.end, self.service)
         expected = {200} if ready else {200, 503}
-        self.service.wait_for(lambda: self.try_get("/readyz") in expected, "the webhook", 20)
+        self.service.wait_for(lambda: self.try_get("/readyz") in expected, "the webhook", wait)
         return self.service
 
     def end(self, service):

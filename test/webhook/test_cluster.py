@@ -32,10 +32,11 @@ class ClusterTest(harness.WebhookTest):
         self.api = api_server.ApiServer(process.free_port(), some_nodes)
         self.addCleanup(self.api.stop)
 
-    def start_watching(self, *options, ready=True, name="webhook"):
+    def start_watching(self, *options, ready=True, name="webhook", wait=20):
         kubeconfig = self.folder / "kubeconfig"
         kubeconfig.write_text(self.api.kubeconfig())
-        return self.start(*options, nodes=("--kubeconfig", kubeconfig), ready=ready, name=name)
+        return self.start(*options, nodes=("--kubeconfig", kubeconfig), ready=ready, name=name,
+                          wait=wait)
 
     def nodes_known(self):
         text = self.ask("GET", "/metrics")[2].decode()
@@ -427,14 +428,16 @@ class Large(ClusterTest):
         self.assertGreater(len(json.dumps(every[0])), 7000)
         self.api.pages = [api_server.page(every, start, 500, 7) for start in range(0, 15000, 500)]
         del every
-        start = time.monotonic()
-        service = self.start_watching()
-        seconds = time.monotonic() - start
+        service = self.start_watching(wait=60)
+        # Time of the processor: tools/bench has the other, of a machine that does nothing else.
+        fields = pathlib.Path(f"/proc/{service.pid}/stat").read_text(encoding="ascii")
+        ticks = sum(map(int, fields.rpartition(")")[2].split()[11:13]))
+        seconds = ticks / os.sysconf("SC_CLK_TCK")
         self.assertEqual(self.nodes_known(), 15000)
         status = pathlib.Path(f"/proc/{service.pid}/status").read_text(encoding="ascii")
         memory = {line.split()[0]: int(line.split()[1]) / 1024 for line in status.splitlines()
                   if line.startswith("VmRSS") or line.startswith("VmHWM")}
-        print(f"15,000 nodes: ready after {seconds * 1000:.0f} ms, {memory}", flush=True)
+        print(f"15,000 nodes: {seconds * 1000:.0f} ms of CPU until ready, {memory}", flush=True)
         self.assertLess(seconds, 6)
         self.assertLess(memory["VmHWM:"], 80)
 
