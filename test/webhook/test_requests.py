@@ -3,6 +3,7 @@
 """What the webhook answers to good requests, to bad ones and to slow senders."""
 
 import json
+import pathlib
 import re
 import socket
 import subprocess
@@ -214,6 +215,39 @@ class Requests(harness.WebhookTest):
         self.assertEqual(self.metric('cloudtaser_webhook_nodes{points="15"}'), 1)
         left = self.metric("cloudtaser_webhook_certificate_expiry_timestamp_seconds") - time.time()
         self.assertTrue(86400 < left <= 2 * 86400, left)
+
+    def test_metrics_are_what_prometheus_reads(self):
+        """The rules of the text format, and those of promtool for names."""
+        self.response(review())
+        self.response(review(minimum=75))
+        families, seen, family = {}, {}, None
+        sample = re.compile(r'([a-z_]+)(?:\{((?:[a-z_]+="[^"\\\n]*",?)*)\})? (\S+)')
+        for line in self.ask("GET", "/metrics")[2].decode().splitlines():
+            if line.startswith("# HELP "):
+                family = line.split()[2]
+                self.assertNotIn(family, families)
+                families[family] = None
+                continue
+            if line.startswith("# TYPE "):
+                self.assertEqual(line.split()[2], family)
+                families[family] = line.split()[3]
+                continue
+            name, labels, value = sample.fullmatch(line).groups()
+            suffixes = ("_bucket", "_sum", "_count") if families[family] == "histogram" else ("",)
+            self.assertIn(name, [family + suffix for suffix in suffixes])
+            self.assertNotIn((name, labels), seen)
+            seen[name, labels] = float(value)
+        for family, kind in families.items():
+            self.assertTrue(family.startswith("cloudtaser_webhook_"))
+            self.assertEqual(family.endswith("_total"), kind == "counter", family)
+            self.assertNotRegex(family, "_(ms|us|milliseconds|minutes|hours|kb|mb)(_|$)")
+            documented = (pathlib.Path(__file__).parents[2] / "docs/metrics.md").read_text()
+            self.assertIn(f"| `{family}` | {kind} |", documented)
+        buckets = [value for (name, _), value in seen.items() if name.endswith("_bucket")]
+        self.assertEqual(buckets, sorted(buckets))
+        self.assertEqual(buckets[-1], seen["cloudtaser_webhook_request_duration_seconds_count", None])
+        self.assertEqual(sum(value for (name, labels), value in seen.items()
+                             if name == "cloudtaser_webhook_requests_total"), 2)
 
     def test_tls_is_new_enough(self):
         # The refusal must be the server's own, not the client's.
