@@ -4,7 +4,7 @@
 PRESET ?= dev
 
 .DEFAULT_GOAL := help
-.PHONY: help build images demo test test-unit test-fuzz test-arm64 test-integration test-chart bench check clean
+.PHONY: help build images demo test test-unit test-fuzz test-arm64 test-images test-integration test-chart bench check clean
 
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +31,9 @@ test-fuzz: ## each fuzz harness for 30 s
 
 test-arm64: ## wrapper and injector on aarch64 kernels, by QEMU
 	@tools/test arm64
+
+test-images: ## both images, built twice, looked into and run
+	@tools/test images
 
 test-integration: ## against a real API server and a real Vault
 	@tools/test integration
