@@ -7,7 +7,7 @@ PRESET ?= dev
 .PHONY: help build images demo test test-unit test-fuzz test-arm64 test-images test-integration test-chart bench check clean
 
 help: ## this text
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' Makefile
 
 build: ## build everything into build/, the static programs included
 	@tools/build $(PRESET) all static
