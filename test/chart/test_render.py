@@ -8,8 +8,9 @@ import subprocess
 import yaml
 
 import openapi
+import process
 from chart import CHART, IMAGE, NAMESPACE, RELEASE, VALUES, TestCase, documents, helm, merged, template
-from process import ROOT
+from process import ROOT, product
 
 CA = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 FILES = {"certificates": {"mode": "files", "secretName": "tls", "caBundle": CA}}
@@ -76,6 +77,13 @@ WRONG = [
     ({"excludedNamespaces": ["Not A Name"]}, "at '/excludedNamespaces/0'"),
     ({"networkPolicy": {"apiServerCidrs": ["everywhere"]}}, "at '/networkPolicy/apiServerCidrs/0'"),
     ({"podLabels": {"a": 1}}, "at '/podLabels/a': got number, want string"),
+    ({"vault": {"timeout": "6m"}}, "vault.timeout is 6m; 100ms to 5m is allowed"),
+    ({"vault": {"timeout": "0s"}}, "vault.timeout is 0s; 100ms to 5m is allowed"),
+    ({"vault": {"retryBudget": "61m"}}, "vault.retryBudget is 61m; 0ms to 1h is allowed"),
+    ({"webhook": {"nodesMaxAge": "25h"}}, "webhook.nodesMaxAge is 25h; 1s to 24h is allowed"),
+    ({"certificates": {"life": "5s"}}, "certificates.life is 5s; 6s to 596h is allowed"),
+    ({"certificates": {"life": "9999h"}}, "certificates.life is 9999h; 6s to 596h is allowed"),
+    ({"vault": {"timeout": "forever"}}, "at '/vault/timeout'"),
     ({"resources": {"limit": {}}}, "at '/resources': additional properties 'limit' not allowed"),
 ]
 
@@ -165,6 +173,25 @@ class Render(TestCase):
                                             stdin=template(values), check=False)
                 self.assertEqual((done.returncode, done.stderr), (0, ""))
                 self.assertGreater(done.stdout.count("created (server dry run)"), 15)
+
+    def test_the_programs_take_the_settings(self):
+        """Each set's webhook.json: the webhook finds nothing wrong with it, and the command line takes it too."""
+        path = self.env.work / "settings.json"
+        for name, values in {**SETS, **CERT_MANAGER}.items():
+            with self.subTest(name):
+                config = next(d for d in documents(template(values)) if d["kind"] == "ConfigMap")
+                path.write_text(config["data"]["webhook.json"])
+                done = subprocess.run([product("cloudtaser-webhook"), "--config", path, "--kubeconfig",
+                                       self.env.work / "none"], capture_output=True, text=True, check=False)
+                # 2 is for settings. What it cannot have here comes later.
+                self.assertEqual(done.returncode, 1, done.stderr)
+        path.write_text(next(d for d in documents(template(VALUES)) if d["kind"] == "ConfigMap")
+                        ["data"]["webhook.json"])
+        done = subprocess.run([process.build_dir() / "cli" / "cloudtaser", "inject", "-f",
+                               ROOT / "examples" / "pod.yaml", "--config", path], capture_output=True,
+                              text=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn(IMAGE, done.stdout)
 
     def test_names_and_images(self):
         made = documents(template(SETS["everything"]))

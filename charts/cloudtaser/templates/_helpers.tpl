@@ -43,8 +43,31 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- ternary "[Warn, Audit]" "[Deny]" (eq .Values.mode "audit") -}}
 {{- end }}
 
+{{- /* Fails, with the value's name, unless a duration lies within bounds that no schema can tell; list: name,
+value, bounds as texts. */ -}}
+{{- define "cloudtaser.checkDuration" -}}
+{{- $ms := list -}}
+{{- range rest . -}}
+{{- $unit := get (dict "ms" 1 "s" 1000 "m" 60000 "h" 3600000) (regexFind "[a-z]+$" .) -}}
+{{- $ms = append $ms (mul (regexFind "^[0-9]+" . | atoi) $unit) -}}
+{{- end -}}
+{{- if or (lt (index $ms 0) (index $ms 1)) (gt (index $ms 0) (index $ms 2)) -}}
+{{- fail (printf "%s is %s; %s to %s is allowed" (index . 0) (index . 1) (index . 2) (index . 3)) -}}
+{{- end -}}
+{{- end }}
+
+{{- define "cloudtaser.checkDurations" -}}
+{{- include "cloudtaser.checkDuration" (list "vault.timeout" .Values.vault.timeout "100ms" "5m") -}}
+{{- include "cloudtaser.checkDuration" (list "vault.retryBudget" .Values.vault.retryBudget "0ms" "1h") -}}
+{{- include "cloudtaser.checkDuration" (list "webhook.nodesMaxAge" .Values.webhook.nodesMaxAge "1s" "24h") -}}
+{{- if eq .Values.certificates.mode "self" -}}
+{{- include "cloudtaser.checkDuration" (list "certificates.life" .Values.certificates.life "6s" "596h") -}}
+{{- end -}}
+{{- end }}
+
 {{- /* The webhook's options, as its --config takes them. What is empty has the webhook's default. */ -}}
 {{- define "cloudtaser.config" -}}
+{{- include "cloudtaser.checkDurations" . -}}
 {{- $v := .Values -}}
 {{- $c := dict
   "listen" ":8443"
