@@ -3,6 +3,7 @@
 
 import copy
 import json
+import re
 
 
 def _strict(schema):
@@ -15,6 +16,15 @@ def _strict(schema):
     elif isinstance(schema, list):
         for each in schema:
             _strict(each)
+
+
+def _needed(name, definitions, found):
+    """The definitions that one refers to, itself included."""
+    if name not in found:
+        found[name] = definitions[name]
+        for other in re.findall(r'"#/definitions/([^"]+)"', json.dumps(definitions[name])):
+            _needed(other, definitions, found)
+    return found
 
 
 def write_schemas(cluster, folder):
@@ -34,5 +44,6 @@ def write_schemas(cluster, folder):
             group = [kind["group"].split(".")[0]] if kind["group"] else []
             path = folder / ("-".join([kind["kind"].lower(), *group, kind["version"]]) + ".json")
             if not path.exists():
-                path.write_text(json.dumps({"$ref": f"#/definitions/{name}", "definitions": definitions}))
+                path.write_text(json.dumps({"$ref": f"#/definitions/{name}",
+                                            "definitions": _needed(name, definitions, {})}))
     return folder

@@ -8,7 +8,7 @@ from chart import CONFIGURATION, NAMESPACE, SECRET, TestCase, pod
 from process import wait_until
 
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:cloudtaser-webhook"
-LIFE = 12
+LIFE = 8
 # verb, group, resource, namespace, name: all that it may.
 ALLOWED = {
     ("list", "", "nodes", "", ""), ("watch", "", "nodes", "", ""),
@@ -78,7 +78,7 @@ class Rights(TestCase):
         wait_until(lambda: '_nodes{points="15"} 2\n' in webhook.get("/metrics")[1],
                    "the node to be seen", 20)
         self.assertNotIn("forbidden", webhook.service.text())
-        self.assertNotIn('"error"', webhook.service.text())
+        self.assertNotIn('"level":"error"', webhook.service.text())
 
     def test_without_a_right_it_says_which(self):
         webhook = self.webhook()
