@@ -20,6 +20,15 @@ demo: ## the whole way on this machine, in words: patch, run, attack, refusal
 	@tools/build dev all static
 	@tools/demo
 
+.PHONY: cluster test-cluster
+cluster: ## a real cluster in a virtual machine, CloudTaser in it, and a prompt (as root)
+	@tools/setup build static images testenv cluster
+	@tools/build dev all static
+	@tools/images amd64
+	@tools/build-testenv
+	@tools/build-vm
+	@tools/cluster
+
 test: ## check, then every test there is (up to 40 min the first time, about 10 later)
 	@tools/test all
 
@@ -40,6 +49,9 @@ test-integration: ## against a real API server and a real Vault
 
 test-chart: ## the chart with the real Helm and a real API server
 	@tools/test chart
+
+test-cluster: ## the chart and pods of every kind on a real node
+	@tools/test cluster
 
 bench: ## measure, and write build/bench.json
 	@tools/setup build static bench

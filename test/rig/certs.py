@@ -32,12 +32,13 @@ class Authority:
     def pem(self):
         return self.certificate.read_text()
 
-    def issue(self, name, hosts=("IP:127.0.0.1", "DNS:localhost"), days=2):
-        """(certificate, key) of a server called by one of `hosts`; of 0 days, it has ended."""
+    def issue(self, name, hosts=("IP:127.0.0.1", "DNS:localhost"), days=2, subject=None):
+        """(certificate, key) of a server called by one of `hosts`, or of a client, whose `subject`
+        (default: /CN=NAME) names groups and user to the API server; of 0 days, it has ended."""
         certificate, key = self.folder / f"{name}.crt", self.folder / f"{name}.key"
         request, extensions = self.folder / f"{name}.csr", self.folder / f"{name}.ext"
         _openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                 "-subj", f"/CN={name}", "-keyout", key, "-out", request)
+                 "-subj", subject or f"/CN={name}", "-keyout", key, "-out", request)
         extensions.write_text("basicConstraints=critical,CA:FALSE\n"
                               "keyUsage=critical,digitalSignature\n"
                               "extendedKeyUsage=serverAuth,clientAuth\n"

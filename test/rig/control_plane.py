@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Kubernetes control plane on loopback: etcd, kube-apiserver and kube-controller-manager."""
+"""A Kubernetes control plane: etcd, kube-apiserver and kube-controller-manager on loopback, without a
+node; or all of it, scheduler included, where nodes can reach it."""
 
+import base64
 import http.client
 import json
 import os
@@ -31,6 +33,8 @@ class Refused(Exception):
 class ControlPlane:
     """Started by the constructor's end; close() ends it."""
 
+    host = "127.0.0.1"
+
     def __init__(self, binaries, work_dir, log_dir, controllers=CONTROLLERS):
         self.binaries = pathlib.Path(binaries)
         self.work = pathlib.Path(work_dir)
@@ -38,7 +42,7 @@ class ControlPlane:
         self.services = []
         self._controllers = controllers
         self.port = free_port()
-        self.url = f"https://127.0.0.1:{self.port}"
+        self.url = f"https://{self.host}:{self.port}"
         self._token = secrets.token_hex(16)
         try:
             self._start()
@@ -95,23 +99,30 @@ class ControlPlane:
         return client
 
     def _start_api_server(self):
-        certificate, key = self.authority.issue("kube-apiserver")
+        certificate, key = self.authority.issue("kube-apiserver", self._hosts())
         self._api_starts += 1
         log = "kube-apiserver" + (f"-{self._api_starts}" if self._api_starts > 1 else "")
         tokens = self.work / "tokens.csv"
         tokens.write_text(f'{self._token},admin,admin,"system:masters"\n')
         service = self._service(
-            "kube-apiserver", f"--etcd-servers={self._etcd_url}", "--bind-address=127.0.0.1",
+            "kube-apiserver", f"--etcd-servers={self._etcd_url}", f"--bind-address={self.host}",
             f"--secure-port={self.port}", f"--cert-dir={self.work / 'apiserver'}",
             f"--tls-cert-file={certificate}", f"--tls-private-key-file={key}",
             f"--service-account-issuer={ISSUER}", f"--service-account-key-file={self._sa_key}",
             f"--service-account-signing-key-file={self._sa_key}",
             "--service-cluster-ip-range=10.96.0.0/16", f"--token-auth-file={tokens}",
-            "--authorization-mode=Node,RBAC", "--allow-privileged=true",
-            # Never contacted: the `kubernetes` Service needs an address, and takes no loopback.
-            "--advertise-address=192.0.2.1", "--endpoint-reconciler-type=none", log=log)
+            "--authorization-mode=Node,RBAC", "--allow-privileged=true", *self._api_options(),
+            log=log)
         service.wait_for(self._ready, "kube-apiserver to be ready", 90)
         self.api_server = service
+
+    def _hosts(self):
+        """What the API server is called by."""
+        return ("IP:127.0.0.1", "DNS:localhost")
+
+    def _api_options(self):
+        # Never contacted: the `kubernetes` Service needs an address, and takes no loopback.
+        return ("--advertise-address=192.0.2.1", "--endpoint-reconciler-type=none")
 
     def _ready(self):
         try:
@@ -140,7 +151,7 @@ class ControlPlane:
 
     def request(self, method, path, body=None, content_type="application/json", token=None):
         """One HTTP request; (status, bytes)."""
-        connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=30,
+        connection = http.client.HTTPSConnection(self.host, self.port, timeout=30,
                                                  context=self._tls)
         try:
             connection.request(method, path, None if body is None else json.dumps(body),
@@ -272,3 +283,43 @@ class ControlPlane:
             "metadata": {"name": name},
             "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": name},
             "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}]})
+
+
+class FullControlPlane(ControlPlane):
+    """Every controller and the scheduler too; it listens on an address that nodes reach, which is
+    the constructor's first argument, and trusts certificates of its authority, kubelets' among them."""
+
+    def __init__(self, host, binaries, work_dir, log_dir):
+        self.host = host
+        super().__init__(binaries, work_dir, log_dir, controllers=("*",))
+
+    def _hosts(self):
+        # The last two are how pods call it.
+        return (f"IP:{self.host}", "IP:10.96.0.1", "DNS:kubernetes.default.svc")
+
+    def _api_options(self):
+        certificate, key = self.authority.issue("kubelet-client", (f"IP:{self.host}",),
+                                                subject="/O=system:masters/CN=kube-apiserver")
+        return (f"--advertise-address={self.host}", "--enable-aggregator-routing=true",
+                f"--client-ca-file={self.authority.certificate}",
+                f"--kubelet-client-certificate={certificate}", f"--kubelet-client-key={key}",
+                "--kubelet-preferred-address-types=InternalIP",
+                "--enable-admission-plugins=NodeRestriction")
+
+    def _start_controllers(self):
+        self._service("kube-scheduler", f"--kubeconfig={self.kubeconfig}", "--leader-elect=false",
+                      "--secure-port=0")
+        super()._start_controllers()
+
+    def client_kubeconfig(self, name, subject, path):
+        """A kubeconfig of a client with a certificate, complete in itself."""
+        files = self.authority.issue(name, (f"IP:{self.host}",), subject=subject)
+        ca, certificate, key = (base64.b64encode(pathlib.Path(f).read_bytes()).decode()
+                                for f in (self.authority.certificate, *files))
+        path.write_text(json.dumps({
+            "apiVersion": "v1", "kind": "Config", "current-context": "test",
+            "clusters": [{"name": "test", "cluster": {
+                "server": self.url, "certificate-authority-data": ca}}],
+            "users": [{"name": name, "user": {"client-certificate-data": certificate,
+                                              "client-key-data": key}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": name}}]}))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The real Vault on loopback, with a KV v2 store and the kubernetes login."""
+"""The real Vault, with a KV v2 store and the kubernetes login."""
 
 import http.client
 import json
@@ -22,20 +22,22 @@ class VaultRefused(Exception):
 class RealVault:
     """A Vault that serves HTTPS with a certificate of `authority`; sealed until unseal()."""
 
-    def __init__(self, binaries, authority, log_dir, name="vault", init=True):
-        certificate, key = authority.issue(name)
+    def __init__(self, binaries, authority, log_dir, name="vault", init=True,
+                 host="127.0.0.1"):
+        certificate, key = authority.issue(name, (f"IP:{host}", "DNS:localhost"))
+        self.host = host
         self.authority = authority
         self._tls = ssl.create_default_context(cafile=str(authority.certificate))
         self._root = None
         self.service = Service(
-            name, [pathlib.Path(binaries) / "vault", "-listen", "127.0.0.1:0", "-log-level", "info",
+            name, [pathlib.Path(binaries) / "vault", "-listen", f"{host}:0", "-log-level", "info",
                    "-tls-cert", certificate, "-tls-key", key], log_dir)
         try:
             line = self.service.wait_for(
-                lambda: re.search(r"listening on https://127\.0\.0\.1:(\d+)", self.service.text()),
+                lambda: re.search(r"listening on https://[\d.]+:(\d+)", self.service.text()),
                 f"{name} to listen", 60)
             self.port = int(line[1])
-            self.url = f"https://127.0.0.1:{self.port}"
+            self.url = f"https://{host}:{self.port}"
             if init:
                 self._init()
         except BaseException:
@@ -54,7 +56,7 @@ class RealVault:
             headers["X-Vault-Token"] = token or self._root
         if wrap:
             headers["X-Vault-Wrap-TTL"] = wrap
-        connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=15,
+        connection = http.client.HTTPSConnection(self.host, self.port, timeout=15,
                                                  context=self._tls)
         try:
             connection.request(method, f"/v1/{path}", None if body is None else json.dumps(body),
