@@ -9,8 +9,13 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/mman.h>
 
 #include "ct_version.h"
+#include "file.h"
+
+// Of a file of certificate authorities; distributions' bundles have a quarter of it.
+#define CA_MAX ((size_t)1 << 20)
 
 // Where distributions keep their bundle of certificate authorities; the first that exists is used.
 // Named here because a static program must not depend on the machine that built it, and because
@@ -22,13 +27,21 @@ static const char *const system_ca_files[] = {
     "/etc/ssl/cert.pem",                  // Alpine, BSDs
 };
 
+struct ct_http_trust {
+    char file[256]; // "": none was found
+    void *pem;      // pages of its own: there is nothing secret in it
+    size_t len;
+};
+
 struct ct_http {
     CURL *curl;
+    struct curl_slist *resolved;
     size_t max_answer;
     bool verify;
     bool (*stop)(void *cls);
     void *stop_cls;
-    char ca_file[256]; // "": none was found
+    const struct ct_http_trust *trust; // NULL when nothing is verified
+    struct ct_http_trust *own;         // the same, unless it is borrowed
     char errbuf[CURL_ERROR_SIZE];
 };
 
@@ -90,6 +103,8 @@ static int ask_stop(void *user, curl_off_t a, curl_off_t b, curl_off_t c, curl_o
     return http->stop != NULL && http->stop(http->stop_cls) ? 1 : 0;
 }
 
+// ---- certificate authorities
+
 // Opens rather than stats: permission counts too.
 static int check_readable(const char *path, struct ct_err *err)
 {
@@ -105,23 +120,92 @@ static int check_readable(const char *path, struct ct_err *err)
     return missing ? -CT_ENOTFOUND : -CT_ESYSTEM;
 }
 
-static int choose_ca(struct ct_http *http, const char *ca_file, struct ct_err *err)
+static int choose_ca(struct ct_http_trust *trust, const char *ca_file, struct ct_err *err)
 {
     if (ca_file != NULL && ca_file[0] != '\0') {
-        if (strlen(ca_file) >= sizeof(http->ca_file)) {
+        if (strlen(ca_file) >= sizeof(trust->file)) {
             return ct_err_set(err, CT_ETOOBIG, "the CA file's path is longer than %zu characters",
-                              sizeof(http->ca_file) - 1);
+                              sizeof(trust->file) - 1);
         }
-        strcpy(http->ca_file, ca_file);
+        strcpy(trust->file, ca_file);
         return check_readable(ca_file, err);
     }
     for (size_t i = 0; i < CT_ARRAY_LEN(system_ca_files); i++) {
         if (check_readable(system_ca_files[i], NULL) == 0) {
-            strcpy(http->ca_file, system_ca_files[i]);
+            strcpy(trust->file, system_ca_files[i]);
             break;
         }
     }
     return 0;
+}
+
+static int read_ca(struct ct_http_trust *trust, struct ct_err *err)
+{
+    CT_AUTO_BUF file = {.max = CA_MAX};
+    int rc = ct_file_read(trust->file, &file, err);
+    if (rc < 0) {
+        return ct_err_wrap(err, "the CA file cannot be used");
+    }
+    // A line break more, so that an empty file is one without certificates rather than no memory.
+    void *pem =
+        mmap(NULL, file.len + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (pem != MAP_FAILED) {
+        memcpy(pem, file.len > 0 ? file.data : "", file.len);
+        ((char *)pem)[file.len] = '\n';
+        (void)mprotect(pem, file.len + 1, PROT_READ);
+        trust->pem = pem;
+        trust->len = file.len + 1;
+    } else {
+        rc = ct_err_errno(err, "no memory for the CA file %s", trust->file);
+    }
+    return rc;
+}
+
+int ct_http_trust_new(const char *ca_file, struct ct_http_trust **ret, struct ct_err *err)
+{
+    CT_AUTO(ct_http_trust) *trust = calloc(1, sizeof(*trust));
+    if (trust == NULL) {
+        return ct_err_set(err, CT_ENOMEM, "out of memory for the HTTP client");
+    }
+    int rc = choose_ca(trust, ca_file, err);
+    if (rc == 0 && trust->file[0] != '\0') {
+        rc = read_ca(trust, err);
+    }
+    if (rc == 0) {
+        *ret = ct_steal(&trust);
+    }
+    return rc;
+}
+
+void ct_http_trust_free(struct ct_http_trust *trust)
+{
+    if (trust == NULL) {
+        return;
+    }
+    if (trust->pem != NULL) {
+        (void)munmap(trust->pem, trust->len);
+    }
+    free(trust);
+}
+
+// ---- the client
+
+static void wipe_list(struct curl_slist *list)
+{
+    for (struct curl_slist *i = list; i != NULL; i = i->next) {
+        explicit_bzero(i->data, strlen(i->data));
+    }
+    curl_slist_free_all(list);
+}
+
+static bool append(struct curl_slist **list, const char *line)
+{
+    struct curl_slist *grown = curl_slist_append(*list, line);
+    if (grown == NULL) {
+        return false;
+    }
+    *list = grown;
+    return true;
 }
 
 static CURLcode set_tls(struct ct_http *http)
@@ -137,7 +221,11 @@ static CURLcode set_tls(struct ct_http *http)
     rc |= curl_easy_setopt(c, CURLOPT_SSL_SESSIONID_CACHE, 0L);
     // Only the chosen file: a library's built-in directory would add the whole world to one CA.
     rc |= curl_easy_setopt(c, CURLOPT_CAPATH, NULL);
-    rc |= curl_easy_setopt(c, CURLOPT_CAINFO, http->ca_file[0] != '\0' ? http->ca_file : NULL);
+    rc |= curl_easy_setopt(c, CURLOPT_CAINFO, NULL);
+    if (http->trust != NULL && http->trust->pem != NULL) {
+        struct curl_blob pem = {http->trust->pem, http->trust->len, CURL_BLOB_NOCOPY};
+        rc |= curl_easy_setopt(c, CURLOPT_CAINFO_BLOB, &pem);
+    }
     return rc;
 }
 
@@ -160,6 +248,7 @@ static CURLcode set_options(struct ct_http *http, const struct ct_http_options *
     rc |= curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, (long)options->timeout_ms);
     rc |= curl_easy_setopt(c, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)options->max_answer);
     rc |= curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, take_body);
+    rc |= curl_easy_setopt(c, CURLOPT_RESOLVE, http->resolved);
     rc |= curl_easy_setopt(c, CURLOPT_NOPROGRESS, 0L);
     rc |= curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, ask_stop);
     rc |= curl_easy_setopt(c, CURLOPT_XFERINFODATA, http);
@@ -176,11 +265,18 @@ int ct_http_new(const struct ct_http_options *options, struct ct_http **ret, str
     http->verify = !options->skip_verify;
     http->stop = options->stop;
     http->stop_cls = options->stop_cls;
-    if (http->verify) {
-        int rc = choose_ca(http, options->ca_file, err);
+    if (options->resolved != NULL && options->resolved[0] != '\0' &&
+        !append(&http->resolved, options->resolved)) {
+        return ct_err_set(err, CT_ENOMEM, "out of memory for the HTTP client");
+    }
+    if (http->verify && options->trust == NULL) {
+        int rc = ct_http_trust_new(options->ca_file, &http->own, err);
         if (rc < 0) {
             return rc;
         }
+    }
+    if (http->verify) {
+        http->trust = options->trust != NULL ? options->trust : http->own;
     }
     http->curl = curl_easy_init();
     if (http->curl == NULL || set_options(http, options) != CURLE_OK) {
@@ -198,6 +294,8 @@ void ct_http_free(struct ct_http *http)
     if (http->curl != NULL) {
         curl_easy_cleanup(http->curl);
     }
+    curl_slist_free_all(http->resolved);
+    ct_http_trust_free(http->own);
     explicit_bzero(http, sizeof(*http));
     free(http);
 }
@@ -212,24 +310,6 @@ void ct_http_answer_done(struct ct_http_answer *a)
     if (a != NULL) {
         ct_buf_wipe(&a->body);
     }
-}
-
-static void wipe_list(struct curl_slist *list)
-{
-    for (struct curl_slist *i = list; i != NULL; i = i->next) {
-        explicit_bzero(i->data, strlen(i->data));
-    }
-    curl_slist_free_all(list);
-}
-
-static bool append(struct curl_slist **list, const char *line)
-{
-    struct curl_slist *grown = curl_slist_append(*list, line);
-    if (grown == NULL) {
-        return false;
-    }
-    *list = grown;
-    return true;
 }
 
 // NULL on success with *ret set; else nothing is left behind.
@@ -297,6 +377,7 @@ static bool no_tls(const struct ct_http *http)
 static int explain(const struct ct_http *http, CURLcode rc, const struct sink *sink,
                    const char *url, struct ct_err *err)
 {
+    const char *ca_file = http->trust != NULL ? http->trust->file : "";
     int url_len = (int)strcspn(url, "?#");
     if (sink->too_big || rc == CURLE_FILESIZE_EXCEEDED) {
         return ct_err_set(err, CT_ETOOBIG, "%.*s: the answer is larger than %zu bytes", url_len,
@@ -332,7 +413,7 @@ static int explain(const struct ct_http *http, CURLcode rc, const struct sink *s
     }
     if (rc == CURLE_SSL_CACERT_BADFILE) {
         return ct_err_set(err, code, "%.*s: the CA file %s cannot be read as PEM certificates: %s",
-                          url_len, url, http->ca_file, text);
+                          url_len, url, ca_file, text);
     }
     if (rc == CURLE_SSL_CONNECT_ERROR && no_tls(http)) {
         return ct_err_set(err, code, "%.*s: %s; does it speak TLS?", url_len, url, text);
@@ -340,7 +421,7 @@ static int explain(const struct ct_http *http, CURLcode rc, const struct sink *s
     if (code == CT_EDENIED) {
         return ct_err_set(err, code,
                           "%.*s: the server's certificate is not accepted with CA file %s: %s",
-                          url_len, url, http->ca_file, text);
+                          url_len, url, ca_file, text);
     }
     return ct_err_set(err, code, "%.*s: %s", url_len, url, text);
 }
@@ -401,7 +482,7 @@ int ct_http_request(struct ct_http *http, const char *url, const char *const *he
                     struct ct_err *err)
 {
     *ret = (struct ct_http_answer){.body = {.max = http->max_answer, .secret = true}};
-    if (http->verify && http->ca_file[0] == '\0' && strncasecmp(url, "https:", 6) == 0) {
+    if (http->trust != NULL && http->trust->pem == NULL && strncasecmp(url, "https:", 6) == 0) {
         return ct_err_set(
             err, CT_EDENIED,
             "%s: this image has no CA certificates (looked for %s and others): name a "

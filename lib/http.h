@@ -11,8 +11,12 @@
 #include "buf.h"
 #include "err.h"
 
+// Certificate authorities, read once: whatever becomes of the file afterwards changes nothing.
+struct ct_http_trust;
+
 struct ct_http_options {
-    const char *ca_file; // PEM; NULL or "": the system's
+    const char *ca_file;               // PEM; NULL or "": the system's
+    const struct ct_http_trust *trust; // in place of ca_file, borrowed; NULL: ca_file is read
     bool skip_verify;
     unsigned connect_timeout_ms;
     unsigned timeout_ms;
@@ -21,6 +25,9 @@ struct ct_http_options {
     // NULL.
     bool (*stop)(void *cls);
     void *stop_cls;
+    // "HOST:PORT:ADDRESS[,ADDRESS…]": where that host is, so that its name is not looked up; NULL or ""
+    // for none.
+    const char *resolved;
 };
 
 struct ct_http; // a connection that is kept alive between requests; not thread-safe
@@ -35,6 +42,15 @@ struct ct_http_memory {
     void *(*calloc)(size_t, size_t);
 };
 CT_CHECKED int ct_http_init(const struct ct_http_memory *memory, struct ct_err *err);
+
+// Reads the certificate authorities of a PEM file of at most 1 MiB, or of the system's (NULL or ""; none
+// is found in some images, and a request over TLS then says so). A file that is named and cannot be
+// read is refused: CT_ENOTFOUND, CT_ESYSTEM, CT_EINVAL, CT_ETOOBIG, CT_ENOMEM. Whether it holds PEM
+// shows when it is used. Read-only afterwards: may be shared by threads.
+CT_CHECKED int ct_http_trust_new(const char *ca_file, struct ct_http_trust **ret,
+                                 struct ct_err *err);
+void ct_http_trust_free(struct ct_http_trust *trust);
+CT_DEFINE_AUTO(ct_http_trust, ct_http_trust_free);
 
 // The strings of `options` are copied. A CA file that is named and cannot be opened is refused here:
 // CT_ENOTFOUND or CT_ESYSTEM.

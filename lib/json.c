@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "buf.h"
@@ -28,9 +29,40 @@ static const char *cause_of(enum json_error_code code)
     return "invalid syntax";
 }
 
+static void *(*take_memory)(size_t) = malloc;
+
+// Of the parse under way, one a thread.
+static _Thread_local struct {
+    bool parsing;
+    bool starved;
+} state;
+
+static void *take(size_t size)
+{
+    void *p = state.parsing && state.starved ? NULL : take_memory(size);
+    state.starved = state.starved || p == NULL;
+    return p;
+}
+
+void ct_json_set_memory(void *(*alloc)(size_t), void (*give_back)(void *))
+{
+    take_memory = alloc;
+    json_set_alloc_funcs(take, give_back);
+}
+
+// What jansson made of a text that it could not keep is never used.
 static json_t *load(const char *data, size_t len, json_error_t *error)
 {
-    return json_loadb(data, len, JSON_ALLOW_NUL, error);
+    state.starved = false;
+    state.parsing = true;
+    json_t *doc = json_loadb(data, len, JSON_ALLOW_NUL, error);
+    state.parsing = false;
+    if (state.starved) {
+        json_decref(doc);
+        doc = NULL;
+        error->line = -1; // out of memory, as ct_json_parse() takes it
+    }
+    return doc;
 }
 
 // Length of the string literal that starts at `s` with its quote.
@@ -97,7 +129,7 @@ int ct_json_parse(const char *data, size_t len, const char *what, json_t **ret, 
     }
     json_t *doc = load(data, len, &error);
     enum json_error_code code = doc == NULL ? json_error_code(&error) : json_error_unknown;
-    if (doc == NULL && code == json_error_numeric_overflow) {
+    if (doc == NULL && error.line >= 0 && code == json_error_numeric_overflow) {
         CT_AUTO_SECRET_BUF marked = {.max = len * 2, .secret = true};
         mark_huge_integers(data, len, &marked);
         if (!marked.failed) {

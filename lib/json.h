@@ -18,6 +18,11 @@ static inline void ct_json_unref(json_t **j)
 // `CT_AUTO_JSON doc = NULL;` - one reference dropped at the end of the scope.
 #define CT_AUTO_JSON __attribute__((cleanup(ct_json_unref))) json_t *
 
+// Gives jansson its memory, through a layer that makes parsing survive the want of it: jansson goes on
+// with what it could not keep when there is no memory for a token's text, so once one allocation
+// has failed all others of that parse fail as well. Call once, before anything else of jansson.
+void ct_json_set_memory(void *(*alloc)(size_t), void (*give_back)(void *));
+
 // Parses one document. Integers beyond 64 bits are kept as reals rather than refused. Depth is
 // bounded by jansson (2048). A string value may hold NUL ("\u0000"): ct_json_str() gives NULL for
 // it, and json_string_length() tells. `what` names the document in the sentence ("nodes file /x");

@@ -2,8 +2,13 @@
 #include "log.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #define MESSAGE_MAX 2048
@@ -13,6 +18,12 @@
 static const char *log_program = "cloudtaser";
 static enum ct_log_format log_format_set = CT_LOG_TEXT;
 static enum ct_log_level log_level_set = CT_LOG_DEBUG;
+
+// How a line is written: wait (as it was); do not.
+enum way { WAIT, DO_NOT_WAIT, SEND, LOOK_FIRST };
+static _Atomic(enum way) way = WAIT;
+static atomic_int own_fd = STDERR_FILENO;
+static atomic_ulong dropped;
 
 static const struct {
     const char *name;
@@ -168,6 +179,42 @@ static void put_text(struct line *line, enum ct_log_level level, const char *msg
     put(line, msg, false);
 }
 
+void ct_log_never_block(void)
+{
+    struct stat st;
+    if (fstat(STDERR_FILENO, &st) != 0 || S_ISREG(st.st_mode)) {
+        return; // a file never waits for a reader
+    }
+    if (S_ISSOCK(st.st_mode)) {
+        way = SEND;
+        return;
+    }
+    int fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    if (fd >= 0) {
+        own_fd = fd;
+    }
+    way = fd >= 0 ? DO_NOT_WAIT : LOOK_FIRST;
+}
+
+unsigned long ct_log_dropped(void)
+{
+    return dropped;
+}
+
+static ssize_t write_out(const struct line *line)
+{
+    // Another writer may take the room between the look and the write: where the own description
+    // cannot be had (another user's pipe, no /proc), this is the best there is.
+    struct pollfd room = {.fd = STDERR_FILENO, .events = POLLOUT};
+    if (way == SEND) {
+        return send(STDERR_FILENO, line->text, line->len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    }
+    if (way == LOOK_FIRST && (poll(&room, 1, 0) != 1 || (room.revents & POLLOUT) == 0)) {
+        return -1;
+    }
+    return write(own_fd, line->text, line->len);
+}
+
 static CT_PRINTF(4, 0) void write_line(enum ct_log_level level, const struct ct_log_field *fields,
                                        size_t n_fields, const char *fmt, va_list args)
 {
@@ -189,8 +236,9 @@ static CT_PRINTF(4, 0) void write_line(enum ct_log_level level, const struct ct_
     }
     line.text[line.len++] = '\n';
     // A log that cannot be written is lost: there is no place left to say so.
-    ssize_t written = write(STDERR_FILENO, line.text, line.len);
-    (void)written;
+    if (write_out(&line) != (ssize_t)line.len) {
+        dropped++;
+    }
     errno = saved;
 }
 

@@ -41,6 +41,13 @@ struct ct_log_field {
 void ct_log_record(enum ct_log_level level, const struct ct_log_field *fields, size_t n,
                    const char *fmt, ...) CT_PRINTF(4, 5);
 
+// From now on no line waits for a reader: what stderr does not take at once is dropped. For a pipe or
+// a terminal through a description of this process's own, since others may share the one there is.
+// Call once; may be called while other threads log.
+void ct_log_never_block(void);
+// Lines that were dropped. Thread-safe.
+unsigned long ct_log_dropped(void);
+
 // The format that ct_log_init() set.
 enum ct_log_format ct_log_format(void);
 

@@ -3,24 +3,23 @@
 // cloudtaser-wrapper: fetches secrets into secret memory, proves how well they are protected, starts
 // the app with them and stays as its PID 1. Until the app is released any step may fail and end
 // this; from then on nothing but the app's end does.
-#include <jansson.h>
-#include <openssl/crypto.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
+#include "beside.h"
 #include "config.h"
 #include "ct_version.h"
 #include "exit_code.h"
 #include "http.h"
 #include "launch.h"
+#include "library_memory.h"
 #include "log.h"
+#include "lookup.h"
 #include "proof.h"
 #include "resolve.h"
 #include "score_log.h"
-#include "secmem.h"
 #include "supervise.h"
 #include "termination.h"
 #include "vault.h"
@@ -58,73 +57,16 @@ struct wrapper {
     struct ct_vault *vault;
     struct ct_secrets secrets;
     struct ct_launched app;
+    struct ct_beside beside;
 };
 
 // ---- before the settings are known
-
-static void *crypto_alloc(size_t n, const char *file, int line)
-{
-    (void)file;
-    (void)line;
-    return ct_arena_alloc(n);
-}
-
-static void *crypto_realloc(void *p, size_t n, const char *file, int line)
-{
-    (void)file;
-    (void)line;
-    return ct_arena_realloc(p, n);
-}
-
-static void crypto_free(void *p, const char *file, int line)
-{
-    (void)file;
-    (void)line;
-    ct_arena_free(p);
-}
 
 static int fail(int code, const char *sentence)
 {
     ct_log(CT_LOG_ERROR, "%s", sentence);
     ct_termination_write(CT_TERMINATION_PATH, sentence);
     return code;
-}
-
-// jansson goes on reading when there was no memory for the text of the token it is at (lex_save() in
-// its load.c ignores that), past the end of what it has. So it never sees a failure: all of its work
-// is done before the app is started, when ending is still allowed.
-static void *json_alloc(size_t n)
-{
-    void *p = ct_arena_alloc(n);
-    if (p == NULL) {
-        _exit(fail(CT_EXIT_OTHER, "an answer of Vault needs more secret memory than there is"));
-    }
-    return p;
-}
-
-// Every library allocates in the arena. Overriding malloc, as the static program does too, covers
-// what has no hook; the hooks cover what would not go through malloc.
-static int take_library_memory(struct ct_err *err)
-{
-    static const struct ct_http_memory memory = {
-        .alloc = ct_arena_alloc,
-        .free = ct_arena_free,
-        .realloc = ct_arena_realloc,
-        .strdup = ct_arena_strdup,
-        .calloc = ct_arena_calloc,
-    };
-    if (CRYPTO_set_mem_functions(crypto_alloc, crypto_realloc, crypto_free) != 1) {
-        return ct_err_set(err, CT_ESYSTEM,
-                          "OpenSSL has allocated before it was given secret memory");
-    }
-    if (ct_arena_area() == NULL) {
-        if (err != NULL && ct_arena_error() != NULL) {
-            *err = *ct_arena_error();
-        }
-        return ct_err_wrap(err, "no memory for secrets");
-    }
-    json_set_alloc_funcs(json_alloc, ct_arena_free);
-    return ct_http_init(&memory, err);
 }
 
 static int harden(struct wrapper *w, struct ct_err *err)
@@ -178,7 +120,14 @@ static bool must_stop(void *cls)
     return ending_signal() != 0;
 }
 
-static const struct ct_vault_hooks hooks = {.retry = tell_retry, .stop = must_stop};
+static int look_up(void *cls, const char *host, char *ret, size_t size, struct ct_err *err)
+{
+    (void)cls;
+    return ct_lookup(host, ret, size, err);
+}
+
+static const struct ct_vault_hooks hooks = {
+    .look_up = look_up, .retry = tell_retry, .stop = must_stop};
 
 static int read_secret(void *cls, const char *path, unsigned version, json_t **ret,
                        struct ct_err *err)
@@ -336,8 +285,8 @@ static int launch(struct wrapper *w, struct ct_err *err)
 static int start(struct wrapper *w, struct ct_err *err)
 {
     w->child_ignored = is_ignored(SIGCHLD);
-    if (take_library_memory(err) < 0 || harden(w, err) < 0 ||
-        ct_supervise_prepare(&w->app_mask, err) < 0) {
+    if (ct_library_memory_take(err) < 0 || harden(w, err) < 0 ||
+        ct_beside_start(&w->beside, err) < 0 || ct_supervise_prepare(&w->app_mask, err) < 0) {
         return CT_EXIT_OTHER;
     }
     int code = read_settings(w, err);
@@ -357,24 +306,22 @@ static int start(struct wrapper *w, struct ct_err *err)
     return code != 0 ? code : launch(w, err);
 }
 
-// Nobody needs them once the app has its own.
-static void forget_secrets(struct wrapper *w)
+// Nothing but the app's end ends it from here on.
+_Noreturn static void run(struct wrapper *w)
 {
-    ct_secrets_done(&w->secrets);
-    ct_vault_free(w->vault);
-    w->vault = NULL;
-}
-
-// The app runs and must be looked after: a reader that does not empty the pipe behind stderr may
-// not hold the wrapper up, so the line is written only when there is room for it.
-static int run(struct wrapper *w)
-{
-    forget_secrets(w);
-    struct pollfd room = {.fd = STDERR_FILENO, .events = POLLOUT};
-    if (poll(&room, 1, 0) == 1 && (room.revents & POLLOUT) != 0) {
-        ct_log(CT_LOG_INFO, "started %s (pid %d)", w->argv[0], (int)w->app.pid);
+    ct_log_never_block();
+    ct_secrets_done(&w->secrets); // nobody needs them once the app has its own
+    // Open since it could still be attacked; nobody looks at it through these again.
+    ct_close_fd(&w->app.mem_fd);
+    ct_close_fd(&w->app.maps_fd);
+    ct_log(CT_LOG_INFO, "started %s (pid %d)", w->argv[0], (int)w->app.pid);
+    ct_beside_released(&w->beside, w->vault, &w->config, &w->facts);
+    int code = ct_supervise(w->app.pid);
+    if (ct_beside_end(&w->beside)) {
+        ct_vault_free(w->vault);
     }
-    return ct_supervise(w->app.pid);
+    // No clean-up of a library's: it would meet the other thread.
+    _exit(code);
 }
 
 // -1: no such option, go on.
@@ -415,7 +362,10 @@ int main(int argc, char **argv)
     w.environment = environ;
     environ = no_environment;
     code = start(&w, &err);
-    code = code != 0 ? fail(code, err.msg) : run(&w);
-    forget_secrets(&w);
-    return code;
+    if (code == 0) {
+        run(&w);
+    }
+    ct_secrets_done(&w.secrets);
+    ct_vault_free(w.vault);
+    return fail(code, err.msg);
 }

@@ -28,7 +28,8 @@ static void prove_secret(struct ct_facts *facts, const struct ct_secmem_area *ar
         ct_fact_failed(facts, CT_CHECK_MEMFD_SECRET, self, "%s", area->secret_reason);
         return;
     }
-    volatile long ordinary = 1;
+    // Not on the stack, which may be secret memory itself.
+    static volatile long ordinary = 1;
     uintptr_t control_at = (uintptr_t)&ordinary;
     // Refused to a process that is not dumpable and has no capabilities: then the others must do.
     CT_AUTO_FD mem = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
@@ -132,11 +133,12 @@ static size_t count_hits(uintptr_t start, uintptr_t end, const struct needle *ne
     }
 }
 
-// What could hold a copy: readable, and written to by this process.
+// What could hold a copy: readable, written to by this process, and no secret memory (the arena, the
+// stack of the thread that renews the token).
 static bool is_suspect(const struct ct_mapping *m, const struct ct_secmem_area *area)
 {
     uintptr_t arena = (uintptr_t)area->base;
-    return m->readable && !m->special && (m->writable || m->dirty) &&
+    return m->readable && !m->special && !m->secret && (m->writable || m->dirty) &&
            !(m->start >= arena && m->end <= arena + area->size);
 }
 

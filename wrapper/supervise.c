@@ -48,6 +48,12 @@ int ct_supervise_prepare(sigset_t *ret_app_mask, struct ct_err *err)
     return 0;
 }
 
+void ct_supervise_shield(void)
+{
+    const uint64_t all = ALL_SIGNALS;
+    (void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, sizeof(all));
+}
+
 void ct_supervise_fork_follows(void)
 {
     if (syscall(SYS_rt_sigpending, &early, sizeof(early)) != 0) {

@@ -13,6 +13,11 @@
 // the app is forked; *ret_app_mask is the mask that the app must be started with (as it was).
 CT_CHECKED int ct_supervise_prepare(sigset_t *ret_app_mask, struct ct_err *err);
 
+// Blocks all signals on the calling thread. A C library unblocks some for purposes of its own on each
+// thread that it makes, and, making the first one, on the thread that asks for it; they too are to
+// reach the thread that supervises. Call first on every other thread, and after making one.
+void ct_supervise_shield(void);
+
 // Call right before the app is forked: what is pending now came when there was no app, so that it is
 // forwarded whoever sent it. (Later a terminal's signals reach the app by themselves.)
 void ct_supervise_fork_follows(void);

@@ -10,9 +10,6 @@
 
 #include "vault_answer.h"
 
-// Of one answer. Together with what parsing it takes, about five times this, it must fit into the
-// arena beside TLS and its certificates.
-#define ANSWER_MAX ((size_t)256 << 10)
 #define FIRST_DELAY_MS 100U
 #define LAST_DELAY_MS 5000U
 #define WAIT_SLICE_MS 100U
@@ -23,6 +20,15 @@ uint64_t ct_vault_now_ms(void)
     struct timespec t;
     (void)clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000U + (uint64_t)t.tv_nsec / 1000000U;
+}
+
+uint64_t ct_vault_chance_below(uint64_t n)
+{
+    uint64_t chance = 0;
+    if (getrandom(&chance, sizeof(chance), GRND_NONBLOCK) != (ssize_t)sizeof(chance)) {
+        chance = ct_vault_now_ms();
+    }
+    return n > 0 ? chance % n : 0;
 }
 
 int ct_vault_new(const struct ct_config *config, const struct ct_vault_hooks *hooks,
@@ -48,6 +54,18 @@ void ct_vault_wipe(char **s)
         free(*s);
         *s = NULL;
     }
+}
+
+void ct_vault_go_on(struct ct_vault *v, const struct ct_vault_hooks *hooks)
+{
+    ct_vault_disconnect(v);
+    v->hooks = *hooks;
+    v->beside = true;
+}
+
+const struct ct_vault_lease *ct_vault_lease(const struct ct_vault *v)
+{
+    return &v->lease;
 }
 
 const char *ct_vault_token(const struct ct_vault *v)
@@ -76,30 +94,8 @@ void ct_vault_free(struct ct_vault *v)
     ct_vault_wipe(&v->token);
     ct_vault_wipe(&v->wrapping);
     ct_vault_wipe(&v->secret_id);
+    ct_http_trust_free(v->trust);
     free(v);
-}
-
-static int connect_to(struct ct_vault *v, struct ct_err *err)
-{
-    if (v->http != NULL) {
-        return 0;
-    }
-    const struct ct_config *c = v->config;
-    struct ct_http_options options = {
-        .ca_file = c->ca_file,
-        .skip_verify = c->skip_verify,
-        .connect_timeout_ms = c->connect_timeout_ms,
-        .timeout_ms = c->timeout_ms,
-        .max_answer = ANSWER_MAX,
-        .stop = v->hooks.stop,
-        .stop_cls = v->hooks.cls,
-    };
-    int rc = ct_http_new(&options, &v->http, err);
-    if (rc < 0) {
-        // The one thing that can be wrong before anything is sent is the CA file that settings name.
-        v->exit_code = rc == -CT_ENOMEM ? CT_EXIT_OTHER : CT_EXIT_CONFIGURATION;
-    }
-    return rc;
 }
 
 // ---- what a status means
@@ -164,10 +160,23 @@ static int judge_status(struct ct_vault *v, const struct ct_vault_request *rq,
 
 // ---- one try
 
+// OpenSSL survives the want of memory everywhere but where it sets a connection up (it uses a record layer
+// that it could not make), which takes far less than this. Nothing else allocates meanwhile.
+static int assure_room(const struct ct_vault *v, struct ct_err *err)
+{
+    void *room = v->beside ? malloc(CT_VAULT_CONNECTION_ROOM) : NULL;
+    bool enough = !v->beside || room != NULL;
+    free(room);
+    return enough ? 0 : ct_err_set(err, CT_ENOMEM, "too little memory left for a connection");
+}
+
 static int send_once(struct ct_vault *v, const struct ct_vault_request *rq,
                      struct ct_http_answer *ret, struct ct_err *err)
 {
-    int rc = connect_to(v, err);
+    int rc = ct_vault_connect(v, err);
+    if (rc == 0) {
+        rc = assure_room(v, err);
+    }
     if (rc < 0) {
         return rc;
     }
@@ -211,6 +220,7 @@ static int try_once(struct ct_vault *v, const struct ct_vault_request *rq,
                     struct ct_http_answer *ret, struct ct_err *err)
 {
     int rc = send_once(v, rq, ret, err);
+    ct_vault_connection_used(v, rc == 0);
     if (rc < 0) {
         return explain_transport(v, rq, rc, err);
     }
@@ -229,11 +239,7 @@ static unsigned backoff_ms(unsigned attempt)
 {
     unsigned step = attempt < 6 ? FIRST_DELAY_MS << attempt : LAST_DELAY_MS;
     step = step < LAST_DELAY_MS ? step : LAST_DELAY_MS;
-    unsigned chance = 0;
-    if (getrandom(&chance, sizeof(chance), GRND_NONBLOCK) != (ssize_t)sizeof(chance)) {
-        chance = (unsigned)ct_vault_now_ms();
-    }
-    return step / 2 + chance % (step / 2 + 1);
+    return step / 2 + (unsigned)ct_vault_chance_below(step / 2 + 1);
 }
 
 static bool stopped(const struct ct_vault *v)
@@ -271,12 +277,13 @@ int ct_vault_exchange(struct ct_vault *v, const struct ct_vault_request *rq,
     struct ct_err local = {0};
     struct ct_err *why = err != NULL ? err : &local;
     for (unsigned attempt = 0;; attempt++) {
-        int rc = connect_to(v, why);
-        if (rc < 0) {
+        int rc = ct_vault_connect(v, why);
+        if (rc == 0) {
+            bound_request(v);
+            rc = try_once(v, rq, ret, why);
+        } else if (rc != -CT_EUNAVAIL) {
             return rc;
         }
-        bound_request(v);
-        rc = try_once(v, rq, ret, why);
         v->tries = attempt + 1;
         if (rc == 0) {
             return 0;

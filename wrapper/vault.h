@@ -10,9 +10,14 @@
 #include "config.h"
 #include "err.h"
 #include "exit_code.h"
+#include "http.h"
+#include "vault_answer.h"
 
 // How the client talks to the program around it; libraries never log. Any may be NULL.
 struct ct_vault_hooks {
+    // Looks a host name up, into "ADDRESS[,ADDRESS…]"; CT_EUNAVAIL. Without it the HTTP client does, and
+    // no address is kept.
+    int (*look_up)(void *cls, const char *host, char *ret, size_t size, struct ct_err *err);
     // A try failed for a reason that may pass (`why` says which); the next one follows in delay_ms.
     void (*retry)(void *cls, const struct ct_err *why, unsigned delay_ms);
     // Asked often while it waits: true gives everything up.
@@ -33,6 +38,21 @@ CT_DEFINE_AUTO(ct_vault, ct_vault_free);
 // retries starts here and is shared by the reads that follow.
 CT_CHECKED int ct_vault_login(struct ct_vault *v, struct ct_err *err);
 const char *ct_vault_token(const struct ct_vault *v); // NULL before login
+// What is known of the token's life, as of the last login, renewal or look-up.
+const struct ct_vault_lease *ct_vault_lease(const struct ct_vault *v);
+
+// From now on with other hooks, beside a running app that may own /etc and thus every later look at it:
+// certificate authorities stay as they were read, and requests go to the addresses that Vault answered
+// from. Where the server's certificate is verified, its name is looked up again when these do
+// not answer; elsewhere never, for nothing else would keep the token from whom the app names.
+// A login that fails keeps the token there was.
+void ct_vault_go_on(struct ct_vault *v, const struct ct_vault_hooks *hooks);
+
+// POST auth/token/renew-self. CT_EDENIED when refused, CT_EUNAVAIL after retries; ct_vault_lease()
+// tells the new lease.
+CT_CHECKED int ct_vault_renew(struct ct_vault *v, struct ct_err *err);
+// GET auth/token/lookup-self: the lease of a token that did not come from a login. Errors likewise.
+CT_CHECKED int ct_vault_look_up(struct ct_vault *v, struct ct_err *err);
 
 // The newest (version 0) or one version of a secret, which only KV version 2 has: the object of its
 // keys, a new reference.

@@ -99,7 +99,39 @@ bool ct_vault_says_sealed(const char *body, size_t len)
     return false;
 }
 
-int ct_vault_parse_login(const char *body, size_t len, char **ret, struct ct_err *err)
+static void take_lease(const json_t *object, const char *key, struct ct_vault_lease *ret)
+{
+    const json_t *seconds = json_object_get(object, key);
+    json_int_t n = json_integer_value(seconds);
+    *ret = (struct ct_vault_lease){
+        .known = json_is_integer(seconds) && n >= 0,
+        .renewable = json_is_true(json_object_get(object, "renewable")),
+    };
+    if (ret->known) {
+        ret->seconds = n < (json_int_t)CT_VAULT_LEASE_MAX ? (unsigned long)n : CT_VAULT_LEASE_MAX;
+    }
+}
+
+int ct_vault_parse_lookup(const char *body, size_t len, struct ct_vault_lease *ret,
+                          struct ct_err *err)
+{
+    static const char what[] = "looking the token up";
+    CT_AUTO_JSON doc = NULL;
+    int rc = ct_json_parse(body, len, what, &doc, err);
+    if (rc == -CT_ENOMEM) {
+        return rc;
+    }
+    if (rc == 0) {
+        take_lease(json_object_get(doc, "data"), "ttl", ret);
+    }
+    if (rc < 0 || !ret->known) {
+        return ct_err_set(err, CT_EPROTO, "%s: Vault's answer holds no data.ttl", what);
+    }
+    return 0;
+}
+
+int ct_vault_parse_login(const char *body, size_t len, char **ret, struct ct_vault_lease *lease,
+                         struct ct_err *err)
 {
     CT_AUTO_JSON doc = NULL;
     int rc = ct_json_parse(body, len, "Vault's answer to the login", &doc, err);
@@ -122,6 +154,9 @@ int ct_vault_parse_login(const char *body, size_t len, char **ret, struct ct_err
             err, CT_EPROTO,
             "Vault's answer to the login holds a token that is empty, too long or not "
             "printable");
+    }
+    if (lease != NULL) {
+        take_lease(json_object_get(doc, "auth"), "lease_duration", lease);
     }
     *ret = strdup(token);
     return *ret != NULL ? 0 : ct_err_set(err, CT_ENOMEM, "out of memory for the token");

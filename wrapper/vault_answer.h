@@ -36,9 +36,22 @@ void ct_vault_quote_errors(const char *body, size_t len, const struct ct_vault_h
 // Does an answer of status 503 say that Vault is sealed?
 bool ct_vault_says_sealed(const char *body, size_t len);
 
-// A login's answer: auth.client_token. *ret is malloc'd (in the wrapper: the arena); wipe and free it.
-// CT_EPROTO, CT_ENOMEM.
-CT_CHECKED int ct_vault_parse_login(const char *body, size_t len, char **ret, struct ct_err *err);
+// How long a token lives, and whether that can be made longer.
+struct ct_vault_lease {
+    bool known;
+    bool renewable;
+    unsigned long seconds; // from when it was told; 0: for ever
+};
+#define CT_VAULT_LEASE_MAX 1000000000UL // about 30 years; what is longer is cut to it
+
+// A login's or a renewal's answer: auth.client_token, and its lease unless `lease` is NULL. *ret is
+// malloc'd (in the wrapper: the arena); wipe and free it. CT_EPROTO, CT_ENOMEM.
+CT_CHECKED int ct_vault_parse_login(const char *body, size_t len, char **ret,
+                                    struct ct_vault_lease *lease, struct ct_err *err);
+
+// What a token says of itself: data.ttl and data.renewable. CT_EPROTO, CT_ENOMEM.
+CT_CHECKED int ct_vault_parse_lookup(const char *body, size_t len, struct ct_vault_lease *ret,
+                                     struct ct_err *err);
 
 // The string data.KEY of an answer, malloc'd: wipe and free it. `what` begins the sentence. CT_EPROTO,
 // CT_ENOMEM.

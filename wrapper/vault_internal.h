@@ -10,6 +10,8 @@
 #include "vault.h"
 
 #define CT_VAULT_URL_MAX 4096
+#define CT_VAULT_CONNECTION_ROOM ((size_t)256 << 10)
+#define CT_VAULT_ADDRESSES_MAX 512 // of a name's addresses as text
 
 struct ct_vault {
     const struct ct_config *config;
@@ -21,8 +23,15 @@ struct ct_vault {
     char *wrapping;   // the wrapping token that was used up for secret_id
     char *secret_id;  // what it held, for a later login
     enum ct_exit_code exit_code;
-    uint64_t deadline_ms; // of the budget, CLOCK_MONOTONIC; 0: not started
-    unsigned tries;       // of the last exchange
+    struct ct_vault_lease lease; // of the token
+    bool beside;                 // an app runs: ct_vault_go_on()
+    // Where to connect, vault_connect.c: settled before the app is released.
+    struct ct_http_trust *trust;             // NULL: not read yet, or nothing is verified
+    char addresses[CT_VAULT_ADDRESSES_MAX];  // that Vault answered from; "": none yet
+    char candidates[CT_VAULT_ADDRESSES_MAX]; // of the connection there is
+    bool look_again;                         // the next connection's name is looked up
+    uint64_t deadline_ms;                    // of the budget, CLOCK_MONOTONIC; 0: not started
+    unsigned tries;                          // of the last exchange
 };
 
 // One thing asked of Vault. `refused_exit` is what a refusal ends the wrapper with: it tells a login
@@ -36,10 +45,17 @@ struct ct_vault_request {
     enum ct_exit_code refused_exit;
 };
 
-uint64_t ct_vault_now_ms(void); // CLOCK_MONOTONIC
+uint64_t ct_vault_now_ms(void);             // CLOCK_MONOTONIC
+uint64_t ct_vault_chance_below(uint64_t n); // 0 to n - 1; not for secrets
 
 // Wipes and frees a string, and forgets it. NULL is fine.
 void ct_vault_wipe(char **s);
+
+// Makes v->http unless it is there. CT_EUNAVAIL when the name cannot be looked up. Sets the exit code
+// after an error.
+CT_CHECKED int ct_vault_connect(struct ct_vault *v, struct ct_err *err);
+// Tells whether a complete answer came over the connection: that decides where the next one goes.
+void ct_vault_connection_used(struct ct_vault *v, bool answered);
 
 // "ADDRESS/v1/PATH" + query, the path escaped. CT_ETOOBIG.
 CT_CHECKED int ct_vault_make_url(struct ct_vault *v, const char *path, const char *query, char *out,

@@ -74,7 +74,8 @@ static int no_memory(struct ct_vault *v, const char *what, struct ct_err *err)
     return ct_err_set(err, CT_ENOMEM, "%s: out of memory", what);
 }
 
-// POSTs two members and returns the complete answer. A value of NULL leaves its member out.
+// POSTs up to two members and returns the complete answer; GETs it where `members` is NULL. A value of
+// NULL leaves its member out.
 struct member {
     const char *key;
     const char *value;
@@ -90,7 +91,7 @@ static int post(struct ct_vault *v, const char *path, const char *what, const ch
     }
     CT_AUTO_SECRET_BUF body = {.max = (size_t)4 * CT_VAULT_TOKEN_MAX, .secret = true};
     const char *before = "{";
-    for (size_t i = 0; i < 2 && members[i].value != NULL; i++) {
+    for (size_t i = 0; members != NULL && i < 2 && members[i].value != NULL; i++) {
         ct_buf_addf(&body, "%s\"%s\":", before, members[i].key);
         ct_buf_add_json(&body, members[i].value, strlen(members[i].value));
         before = ",";
@@ -101,7 +102,7 @@ static int post(struct ct_vault *v, const char *path, const char *what, const ch
     }
     const struct ct_vault_request rq = {.url = url,
                                         .what = what,
-                                        .body = body.data,
+                                        .body = members != NULL ? body.data : NULL,
                                         .body_len = body.len,
                                         .token = token,
                                         .refused_exit = CT_EXIT_LOGIN};
@@ -242,7 +243,7 @@ static int take_secret_id(struct ct_vault *v, struct ct_err *err)
 
 // ---- login
 
-static int post_login(struct ct_vault *v, struct ct_err *err)
+static int post_login(struct ct_vault *v, char **ret, struct ct_err *err)
 {
     const struct ct_config *c = v->config;
     bool approle = c->auth == CT_AUTH_APPROLE;
@@ -257,7 +258,7 @@ static int post_login(struct ct_vault *v, struct ct_err *err)
     if (rc < 0) {
         return rc;
     }
-    rc = ct_vault_parse_login(answer.body.data, answer.body.len, &v->token, err);
+    rc = ct_vault_parse_login(answer.body.data, answer.body.len, ret, &v->lease, err);
     ct_http_answer_done(&answer);
     if (rc < 0) {
         v->exit_code = rc == -CT_ENOMEM ? CT_EXIT_OTHER : CT_EXIT_LOGIN;
@@ -269,22 +270,65 @@ static int post_login(struct ct_vault *v, struct ct_err *err)
 int ct_vault_login(struct ct_vault *v, struct ct_err *err)
 {
     bool token = v->config->auth == CT_AUTH_TOKEN;
+    char *fresh = NULL;
     v->deadline_ms = ct_vault_now_ms() + v->config->retry_budget_ms;
     if (v->config->token_fd != 0 && v->token != NULL) {
         v->exit_code = CT_EXIT_OTHER;
+        v->lease = (struct ct_vault_lease){0};
         return 0; // it came once, and there is no other
     }
-    ct_vault_wipe(&v->token);
     ct_vault_wipe(&v->credential);
-    int rc = read_token(v, token ? &v->token : &v->credential, err);
+    int rc = read_token(v, token ? &fresh : &v->credential, err);
     if (rc == 0 && v->config->auth == CT_AUTH_APPROLE && v->config->secret_id_wrapped) {
         rc = take_secret_id(v, err);
     }
     if (rc == 0 && !token) {
-        rc = post_login(v, err);
+        rc = post_login(v, &fresh, err);
+    } else if (rc == 0) {
+        v->lease = (struct ct_vault_lease){0};
     }
     if (rc == 0) {
+        ct_vault_wipe(&v->token);
+        v->token = fresh;
         v->exit_code = CT_EXIT_OTHER;
     }
+    return rc;
+}
+
+// ---- the token's life
+
+int ct_vault_renew(struct ct_vault *v, struct ct_err *err)
+{
+    static const char what[] = "renewing the token";
+    static const struct member nothing[2] = {{NULL, NULL}, {NULL, NULL}};
+    struct ct_http_answer answer = {0};
+    char *token = NULL;
+    v->deadline_ms = ct_vault_now_ms() + v->config->retry_budget_ms;
+    int rc = post(v, "auth/token/renew-self", what, v->token, nothing, &answer, err);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = ct_vault_parse_login(answer.body.data, answer.body.len, &token, &v->lease, err);
+    ct_http_answer_done(&answer);
+    ct_vault_wipe(&token);
+    if (rc == 0 && !v->lease.known) {
+        rc = ct_err_set(err, CT_EPROTO, "Vault's answer holds no auth.lease_duration");
+    }
+    v->exit_code = rc == 0 ? CT_EXIT_OTHER : CT_EXIT_LOGIN;
+    return rc < 0 ? ct_err_wrap(err, "%s", what) : 0;
+}
+
+int ct_vault_look_up(struct ct_vault *v, struct ct_err *err)
+{
+    struct ct_http_answer answer = {0};
+    v->deadline_ms = ct_vault_now_ms() + v->config->retry_budget_ms;
+    int rc =
+        post(v, "auth/token/lookup-self", "looking the token up", v->token, NULL, &answer, err);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = ct_vault_parse_lookup(answer.body.data, answer.body.len, &v->lease, err);
+    ct_http_answer_done(&answer);
+    v->exit_code = rc == 0 ? CT_EXIT_OTHER : CT_EXIT_LOGIN;
     return rc;
 }

@@ -24,7 +24,8 @@ static void as_login(const char *body, size_t len)
 {
     char *token = NULL;
     struct ct_err err = {0};
-    if (ct_vault_parse_login(body, len, &token, &err) == 0 && !ct_vault_token_ok(token)) {
+    struct ct_vault_lease lease;
+    if (ct_vault_parse_login(body, len, &token, &lease, &err) == 0 && !ct_vault_token_ok(token)) {
         abort();
     }
     expect_hidden(err.msg);

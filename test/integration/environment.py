@@ -147,6 +147,9 @@ class Environment:
         vault.role("audience", ["default"], [APPS], ["app"], audience="vault.example.com")
         vault.enable_jwt(self.cluster)
         vault.jwt_role("app", f"system:serviceaccount:{APPS}:default", "vault.example.com", ["app"])
+        for name, more in (("brief", {}), ("bounded", {"token_max_ttl": "8s"})):
+            vault.jwt_role(name, f"system:serviceaccount:{APPS}:default", "vault.example.com",
+                           ["app"], **{"token_ttl": "5s", **more})
         role_id = vault.enable_approle("app", ["app"])
         vault.role("elsewhere", ["default"], ["another-namespace"], ["app"])
         return role_id

@@ -146,6 +146,18 @@ class RealVault:
         answer = self.api("POST", f"auth/{mount}/role/{name}/secret-id", {}, wrap=wrap)
         return answer["wrap_info"]["token"] if wrap else answer["data"]["secret_id"]
 
+    def tokens_of_role(self, name):
+        """Accessors of the tokens that a login by this role made and that are still good."""
+        found = set()
+        for accessor in self.api("LIST", "auth/token/accessors")["data"]["keys"]:
+            try:
+                data = self.api("POST", "auth/token/lookup-accessor", {"accessor": accessor})["data"]
+            except VaultRefused:
+                continue  # ended meanwhile
+            if (data.get("meta") or {}).get("role") == name:
+                found.add(accessor)
+        return found
+
     def role(self, name, accounts, namespaces, policies, audience=None, mount="kubernetes"):
         body = {"bound_service_account_names": list(accounts), "token_ttl": "20m",
                 "bound_service_account_namespaces": list(namespaces),

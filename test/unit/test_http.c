@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "http.h"
@@ -284,6 +285,51 @@ static void names_a_missing_ca_file(void **state)
     ct_http_free(NULL);
 }
 
+static void reads_authorities_once_and_bounded(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/ct-test-http-XXXXXX";
+    struct ct_err err = {0};
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    CT_AUTO(ct_http_trust) *trust = NULL;
+    expect_ok(ct_http_trust_new(path, &trust, &err), &err);
+    assert_int_equal(ftruncate(fd, ((off_t)1 << 20) + 1), 0);
+    (void)close(fd);
+    struct ct_http_trust *none = NULL;
+    expect_error(ct_http_trust_new(path, &none, &err), &err, CT_ETOOBIG, "larger than 1048576");
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    expect_error(ct_http_trust_new(path, &none, &err), &err, CT_EINVAL, "not a regular file");
+    assert_int_equal(unlink(path), 0);
+    // What was read once needs no file.
+    const struct ct_http_options options = {.ca_file = path, .trust = trust, .max_answer = 1};
+    CT_AUTO(ct_http) *http = NULL;
+    expect_ok(ct_http_new(&options, &http, &err), &err);
+}
+
+static void goes_where_it_is_told(void **state)
+{
+    (void)state;
+    struct server s;
+    struct ct_http_answer answer;
+    struct ct_err err = {0};
+    start(&s, OK "Content-Length: 2\r\n\r\nok", false);
+    char resolved[64];
+    char address[64];
+    (void)snprintf(resolved, sizeof(resolved), "name.invalid:%u:127.0.0.1", s.port);
+    (void)snprintf(address, sizeof(address), "http://name.invalid:%u/", s.port);
+    const struct ct_http_options options = {
+        .connect_timeout_ms = 1000, .timeout_ms = 2000, .max_answer = 10, .resolved = resolved};
+    struct ct_http *http = NULL;
+    expect_ok(ct_http_new(&options, &http, &err), &err);
+    expect_ok(ct_http_request(http, address, NULL, NULL, 0, &answer, &err), &err);
+    assert_int_equal(answer.status, 200);
+    ct_http_answer_done(&answer);
+    ct_http_free(http);
+    stop(&s);
+}
+
 static int initialise(void **state)
 {
     (void)state;
@@ -295,10 +341,15 @@ static int initialise(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(takes_answers_apart),     cmocka_unit_test(sends_what_it_is_told),
-        cmocka_unit_test(bounds_each_request),     cmocka_unit_test(gives_up_when_asked),
-        cmocka_unit_test(refuses_other_schemes),   cmocka_unit_test(nobody_listens),
+        cmocka_unit_test(takes_answers_apart),
+        cmocka_unit_test(sends_what_it_is_told),
+        cmocka_unit_test(bounds_each_request),
+        cmocka_unit_test(gives_up_when_asked),
+        cmocka_unit_test(refuses_other_schemes),
+        cmocka_unit_test(nobody_listens),
         cmocka_unit_test(names_a_missing_ca_file),
+        cmocka_unit_test(reads_authorities_once_and_bounded),
+        cmocka_unit_test(goes_where_it_is_told),
     };
     return cmocka_run_group_tests(tests, initialise, NULL);
 }

@@ -4,7 +4,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "log.h"
 
@@ -156,6 +160,52 @@ static void writes_facts(void **state)
     assert_string_equal(capture_record(fields, CT_ARRAY_LEN(fields)), "[prog] said \"so\"\n");
 }
 
+// In a process of its own: it is for good. Returns how many lines were dropped.
+static int dropped_by(int stderr_fd, int lines)
+{
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        (void)alarm(10); // what waits for a reader here ends so
+        (void)dup2(stderr_fd, STDERR_FILENO);
+        ct_log_init("prog", CT_LOG_TEXT);
+        ct_log_never_block();
+        for (int i = 0; i < lines; i++) {
+            ct_log(CT_LOG_INFO, "%0200d", i);
+        }
+        _exit((int)(ct_log_dropped() & 127));
+    }
+    int status = 0;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void never_waits_for_a_reader(void **state)
+{
+    (void)state;
+    int pipes[2];
+    int sockets[2];
+    char path[] = "/tmp/ct-test-log-XXXXXX";
+    assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
+    assert_int_equal(fcntl(pipes[1], F_SETPIPE_SZ, 4096), 4096);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets), 0);
+    int file = mkostemp(path, O_CLOEXEC);
+    assert_true(file >= 0);
+    assert_int_equal(dropped_by(pipes[1], 5), 0);
+    assert_in_range(dropped_by(pipes[1], 100), 80, 100);
+    // The description that others write by waits as it did.
+    assert_int_equal(fcntl(pipes[1], F_GETFL) & O_NONBLOCK, 0);
+    assert_int_not_equal(dropped_by(sockets[1], 10000), 0);
+    assert_int_equal(fcntl(sockets[1], F_GETFL) & O_NONBLOCK, 0);
+    assert_int_equal(dropped_by(file, 100), 0);
+    assert_int_equal(unlink(path), 0);
+    const int all[] = {pipes[0], pipes[1], sockets[0], sockets[1], file};
+    for (size_t i = 0; i < CT_ARRAY_LEN(all); i++) {
+        (void)close(all[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -163,6 +213,7 @@ int main(void)
         cmocka_unit_test(writes_facts),
         cmocka_unit_test(writes_json),
         cmocka_unit_test(bounds_its_lines),
+        cmocka_unit_test(never_waits_for_a_reader),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -531,6 +531,45 @@ static void knows_where_secret_ids_are_made(void **state)
     }
 }
 
+static void renews_and_looks_up(void **state)
+{
+    (void)state;
+    const struct reply granted = {
+        .status = 200, .body = "{\"auth\":{\"client_token\":\"" TOKEN "\",\"lease_duration\":9}}"};
+    const struct reply looked_up = {.status = 200, .body = "{\"data\":{\"ttl\":4}}"};
+    const struct reply refused = {.status = 403};
+    const struct reply endless = {.status = 200, .body = LOGIN_OK};
+    const struct ct_vault_hooks none = {0};
+    struct ct_err err = {0};
+    CT_AUTO(ct_vault) *v = NULL;
+    serve(&granted, 1);
+    write_token(JWT);
+    expect_ok(ct_vault_new(&config, NULL, &v, &err), &err);
+    expect_ok(ct_vault_login(v, &err), &err);
+    ct_vault_go_on(v, &none);
+    assert_int_equal(net.closed, 1);
+    expect_ok(ct_vault_renew(v, &err), &err);
+    assert_string_equal(net.url, "https://v:8200/v1/auth/token/renew-self");
+    assert_string_equal(net.body, "{}");
+    assert_string_equal(net.headers, "X-Vault-Request: true|X-Vault-Token: " TOKEN "|");
+    assert_int_equal(ct_vault_lease(v)->seconds, 9);
+    serve(&looked_up, 1);
+    expect_ok(ct_vault_look_up(v, &err), &err);
+    assert_string_equal(net.url, "https://v:8200/v1/auth/token/lookup-self");
+    assert_string_equal(net.body, "");
+    assert_int_equal(ct_vault_lease(v)->seconds, 4);
+    serve(&endless, 1);
+    expect_error(ct_vault_renew(v, &err), &err, CT_EPROTO, "no auth.lease_duration");
+    serve(&refused, 1);
+    err = (struct ct_err){0};
+    expect_error(ct_vault_renew(v, &err), &err, CT_EDENIED, "renewing the token");
+    assert_int_equal(ct_vault_exit_code(v), CT_EXIT_LOGIN);
+    // A login that fails leaves the token that there was.
+    err = (struct ct_err){0};
+    expect_error(ct_vault_login(v, &err), &err, CT_EDENIED, "login at");
+    assert_string_equal(ct_vault_token(v), TOKEN);
+}
+
 static void names_a_missing_ca_file(void **state)
 {
     (void)state;
@@ -560,6 +599,7 @@ int main(void)
         cmocka_unit_test_setup(checks_descriptors, reset),
         cmocka_unit_test_setup(takes_a_token_as_it_is, reset),
         cmocka_unit_test_setup(names_a_missing_ca_file, reset),
+        cmocka_unit_test_setup(renews_and_looks_up, reset),
         cmocka_unit_test_setup(logs_in_with_a_jwt, reset),
         cmocka_unit_test_setup(unwraps_a_secret_id_once, reset),
         cmocka_unit_test_setup(knows_where_secret_ids_are_made, reset),

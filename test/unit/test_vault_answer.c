@@ -121,16 +121,58 @@ static void reads_logins(void **state)
     char *token = NULL;
     for (size_t i = 0; i < CT_ARRAY_LEN(bad); i++) {
         struct ct_err err = {0};
-        expect_error(ct_vault_parse_login(bad[i].body, strlen(bad[i].body), &token, &err), &err,
-                     CT_EPROTO, bad[i].message);
+        expect_error(ct_vault_parse_login(bad[i].body, strlen(bad[i].body), &token, NULL, &err),
+                     &err, CT_EPROTO, bad[i].message);
         assert_null(token);
         assert_null(strstr(err.msg, "planted"));
     }
     static const char good[] = "{\"auth\":{\"client_token\":\"hvs.x\",\"renewable\":true}}";
     struct ct_err err = {0};
-    expect_ok(ct_vault_parse_login(good, strlen(good), &token, &err), &err);
+    expect_ok(ct_vault_parse_login(good, strlen(good), &token, NULL, &err), &err);
     assert_string_equal(token, "hvs.x");
     free(token);
+}
+
+static void reads_leases(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *auth;
+        struct ct_vault_lease lease;
+    } cases[] = {
+        {"\"lease_duration\":60,\"renewable\":true", {true, true, 60}},
+        {"\"lease_duration\":0,\"renewable\":false", {true, false, 0}},
+        {"\"lease_duration\":9000000000000,\"renewable\":1", {true, false, CT_VAULT_LEASE_MAX}},
+        {"\"lease_duration\":-1", {false, false, 0}},
+        {"\"lease_duration\":\"60\"", {false, false, 0}},
+        {"\"accessor\":\"a\"", {false, false, 0}},
+    };
+    for (size_t i = 0; i < CT_ARRAY_LEN(cases); i++) {
+        char body[160];
+        char *token = NULL;
+        struct ct_vault_lease lease = {0};
+        struct ct_err err = {0};
+        (void)snprintf(body, sizeof(body), "{\"auth\":{\"client_token\":\"t\",%s}}", cases[i].auth);
+        expect_ok(ct_vault_parse_login(body, strlen(body), &token, &lease, &err), &err);
+        assert_int_equal(lease.known, cases[i].lease.known);
+        assert_int_equal(lease.renewable, cases[i].lease.renewable);
+        assert_int_equal(lease.seconds, cases[i].lease.seconds);
+        free(token);
+    }
+    static const char looked_up[] = "{\"data\":{\"ttl\":7,\"renewable\":true}}";
+    static const char *const bad[] = {"", "[]", "{\"data\":{}}",
+                                      "{\"data\":{\"ttl\":\"planted\"}}"};
+    struct ct_vault_lease lease = {0};
+    struct ct_err err = {0};
+    expect_ok(ct_vault_parse_lookup(looked_up, strlen(looked_up), &lease, &err), &err);
+    assert_true(lease.known && lease.renewable && lease.seconds == 7);
+    for (size_t i = 0; i < CT_ARRAY_LEN(bad); i++) {
+        lease = (struct ct_vault_lease){0};
+        err = (struct ct_err){0};
+        expect_error(ct_vault_parse_lookup(bad[i], strlen(bad[i]), &lease, &err), &err, CT_EPROTO,
+                     "holds no data.ttl");
+        assert_null(strstr(err.msg, "planted"));
+    }
 }
 
 #define METADATA(version, time, destroyed)                                                         \
@@ -254,7 +296,7 @@ static void survives_want_of_memory(void **state)
         char *token = NULL;
         struct ct_err err = {0};
         chaos_start(nth);
-        int rc = ct_vault_parse_login(login, strlen(login), &token, &err);
+        int rc = ct_vault_parse_login(login, strlen(login), &token, NULL, &err);
         struck = chaos_stop();
         assert_true(rc == 0 || err.code != 0);
         assert_true(struck || rc == 0);
@@ -265,15 +307,11 @@ static void survives_want_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(hides_credentials),
-        cmocka_unit_test(checks_tokens),
-        cmocka_unit_test(quotes_errors),
-        cmocka_unit_test(knows_sealed),
-        cmocka_unit_test(reads_logins),
-        cmocka_unit_test(reads_secrets),
-        cmocka_unit_test(tells_versions_by_shape),
-        cmocka_unit_test(explains_404),
-        cmocka_unit_test(survives_want_of_memory),
+        cmocka_unit_test(hides_credentials), cmocka_unit_test(checks_tokens),
+        cmocka_unit_test(quotes_errors),     cmocka_unit_test(knows_sealed),
+        cmocka_unit_test(reads_logins),      cmocka_unit_test(reads_leases),
+        cmocka_unit_test(reads_secrets),     cmocka_unit_test(tells_versions_by_shape),
+        cmocka_unit_test(explains_404),      cmocka_unit_test(survives_want_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -43,8 +43,9 @@ def deleted(destroyed):
         "version": 2, "deletion_time": "2026-01-01T00:00:00Z", "destroyed": destroyed}}})
 
 
-def login_ok():
-    return answer(200, {"auth": {"client_token": TOKEN, "lease_duration": 3600, "renewable": True}})
+def login_ok(lease=3600):
+    return answer(200, {"auth": {"client_token": TOKEN, "lease_duration": lease,
+                                 "renewable": True}})
 
 
 # Each returns bytes to send, then whether to close the connection. `server` counts tries by name.
@@ -123,16 +124,17 @@ def make_certificates(folder):
             "-keyout", f"{name}.key", "-out", f"{name}.pem", "-subj", f"/CN={name}", "-days", "30",
             "-addext", "keyUsage=critical,keyCertSign")
 
-    def leaf(name, alt, *days):
+    def leaf(name, alt, *days, authority="ca"):
         run("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout",
             f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
         (folder / f"{name}.ext").write_text(f"subjectAltName={alt}\n")
-        run("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key",
+        run("x509", "-req", "-in", f"{name}.csr", "-CA", f"{authority}.pem", "-CAkey", f"{authority}.key",
             "-CAcreateserial", "-out", f"{name}.pem", "-extfile", f"{name}.ext", *days)
 
     authority("ca")
     authority("other-ca")
-    leaf("server", "IP:127.0.0.1,DNS:localhost", "-days", "30")
+    leaf("server", "IP:127.0.0.1,DNS:localhost,DNS:vault.test", "-days", "30")
+    leaf("false", "DNS:vault.test", "-days", "30", authority="other-ca")
     leaf("wrong-name", "DNS:vault.example", "-days", "30")
     leaf("expired", "IP:127.0.0.1", "-days", "-1")
 
@@ -140,17 +142,20 @@ def make_certificates(folder):
 class BadVault:
     """Serves until closed. `requests` lists (method, path, headers) as they came."""
 
-    def __init__(self, certificate=None, key=None, greeting=None):
+    def __init__(self, certificate=None, key=None, greeting=None, at=("127.0.0.1", 0)):
         self.requests = []
         self.connections = 0
         self.tries = {}
+        self.lease = 3600  # seconds of a token's life
+        self.renewal = None  # name of the answer to a renewal; None: granted
+        self.lookup = None  # of the answer to a token that looks itself up; None: told
         self.greeting = greeting  # bytes sent to whoever connects, instead of HTTP
         self.lock = threading.Lock()
         self.context = None
         if certificate:
             self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self.context.load_cert_chain(certificate, key)
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener = socket.create_server(at)
         self.port = self.listener.getsockname()[1]
         self.thread = threading.Thread(target=self._accept, daemon=True)
         self.thread.start()
@@ -162,6 +167,8 @@ class BadVault:
     def close(self):
         # Closed under the thread's feet, the descriptor's number could become the next server's
         # listener, and this thread would answer for it with the wrong certificate.
+        if self.listener.fileno() < 0:
+            return  # closed already
         self.listener.shutdown(socket.SHUT_RDWR)
         self.thread.join()
         self.listener.close()
@@ -214,6 +221,15 @@ class BadVault:
     def _answer(self, method, path, headers, body):
         if path.startswith("/v1/sys/wrapping/"):
             return self._wrapping(path.rsplit("/", 1)[1], headers, json.loads(body))
+        if path == "/v1/auth/token/renew-self":
+            if headers.get("x-vault-token") != TOKEN:
+                return errors(403, "permission denied")
+            return login_ok(self.lease) if self.renewal is None else self._named(self.renewal)
+        if path == "/v1/auth/token/lookup-self":
+            if headers.get("x-vault-token") != TOKEN:
+                return errors(403, "permission denied")
+            return self._named(self.lookup) if self.lookup else answer(
+                200, {"data": {"ttl": self.lease, "renewable": True}})
         if method == "POST":
             login = json.loads(body)
             approle = "/approle/" in path
@@ -222,7 +238,7 @@ class BadVault:
                 return errors(403, "permission denied")
             if role == "slow":
                 time.sleep(1)
-            return login_ok() if role in ("fine", "slow") else self._named(role)
+            return login_ok(self.lease) if role in ("fine", "slow") else self._named(role)
         if headers.get("x-vault-token") != TOKEN:
             return errors(403, "permission denied")
         return self._named(re.sub(r"\?.*", "", path).rsplit("/", 1)[1])

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "beside.h"
+
+#include <poll.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "log.h"
+#include "lookup.h"
+#include "proof.h"
+#include "score_log.h"
+#include "supervise.h"
+
+#define STACK_SIZE ((size_t)256 << 10)
+#define LOOKUP_PATIENCE_MS 10000U
+
+static void tell(void *cls, enum ct_log_level level, const char *sentence)
+{
+    (void)cls;
+    ct_log(level, "%s", sentence);
+}
+
+// The proof was about the token of the first login.
+static void prove_again(void *cls)
+{
+    struct ct_beside *b = cls;
+    const char *token = ct_vault_token(b->renewal.vault);
+    struct ct_score before;
+    struct ct_score after;
+    ct_score_compute(b->facts, &before);
+    ct_proof_token(b->facts, token, strlen(token));
+    ct_score_compute(b->facts, &after);
+    if (after.points < before.points) {
+        ct_log(CT_LOG_WARN, "the protection score has fallen with the new Vault token");
+        ct_score_log(&after);
+    }
+}
+
+static int look_up(void *cls, const char *host, char *ret, size_t size, struct ct_err *err)
+{
+    (void)cls;
+    return ct_lookup_patiently(host, LOOKUP_PATIENCE_MS, ret, size, err);
+}
+
+static void wait_for(struct ct_beside *b, int ms)
+{
+    struct pollfd wake = {.fd = b->wake, .events = POLLIN};
+    eventfd_t count = 0;
+    if (poll(&wake, 1, ms) == 1) {
+        (void)eventfd_read(b->wake, &count);
+    }
+}
+
+static void *run(void *cls)
+{
+    struct ct_beside *b = cls;
+    ct_supervise_shield();
+    do {
+        wait_for(b, -1);
+    } while (b->renewal.vault == NULL);
+    for (;;) {
+        int due = ct_renewal_due_ms(&b->renewal);
+        if (due != 0) {
+            wait_for(b, due);
+            continue;
+        }
+        (void)pthread_mutex_lock(&b->busy);
+        ct_renewal_run(&b->renewal);
+        (void)pthread_mutex_unlock(&b->busy);
+    }
+    return NULL;
+}
+
+static int make_thread(struct ct_beside *b, struct ct_err *err)
+{
+    pthread_attr_t attributes;
+    int rc = ct_secmem_map(STACK_SIZE, false, &b->stack, err);
+    if (rc == 0) {
+        rc = ct_secmem_dont_fork(&b->stack, err);
+    }
+    if (rc < 0) {
+        return ct_err_wrap(err, "no stack for what goes on beside the app");
+    }
+    int status = pthread_attr_init(&attributes);
+    if (status == 0) {
+        status = pthread_attr_setstack(&attributes, b->stack.base, b->stack.size);
+    }
+    if (status == 0) {
+        (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+        status = pthread_create(&b->thread, &attributes, run, b);
+        (void)pthread_attr_destroy(&attributes);
+    }
+    return status == 0
+               ? 0
+               : ct_err_set(err, CT_ESYSTEM, "no thread for what goes on beside the app: %s",
+                            strerror(status));
+}
+
+int ct_beside_start(struct ct_beside *b, struct ct_err *err)
+{
+    *b = (struct ct_beside){.wake = eventfd(0, EFD_CLOEXEC)};
+    if (b->wake < 0) {
+        return ct_err_errno(err, "no descriptor for what goes on beside the app");
+    }
+    (void)pthread_mutex_init(&b->busy, NULL);
+    return make_thread(b, err);
+}
+
+void ct_beside_released(struct ct_beside *b, struct ct_vault *vault, const struct ct_config *config,
+                        struct ct_facts *facts)
+{
+    static struct ct_renewal_hooks renewal_hooks = {.tell = tell, .fresh_token = prove_again};
+    static const struct ct_vault_hooks vault_hooks = {.look_up = look_up};
+    b->facts = facts;
+    renewal_hooks.cls = b;
+    ct_vault_go_on(vault, &vault_hooks);
+    ct_renewal_begin(&b->renewal, vault, config->auth != CT_AUTH_TOKEN, &renewal_hooks);
+    (void)eventfd_write(b->wake, 1);
+}
+
+bool ct_beside_end(struct ct_beside *b)
+{
+    // The lock is kept: the thread does nothing any more.
+    return pthread_mutex_trylock(&b->busy) == 0;
+}

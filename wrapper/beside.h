@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the wrapper does beside the running app, on a thread of its own: the thread that supervises
+// waits for nothing but signals. That thread's stack is secret memory, as the heap is.
+#ifndef CT_BESIDE_H
+#define CT_BESIDE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "config.h"
+#include "err.h"
+#include "renewal.h"
+#include "score.h"
+#include "secmem.h"
+#include "vault.h"
+
+struct ct_beside {
+    struct ct_facts *facts; // the thread's, once the app is released
+    struct ct_renewal renewal;
+    struct ct_secmem_area stack;
+    pthread_t thread;
+    pthread_mutex_t busy; // held while something is done
+    int wake;             // eventfd: begin
+};
+
+// Makes the thread, which waits for ct_beside_released(). Call before ct_supervise_prepare(): a C library
+// that makes its first thread unblocks signals of its own for a moment, and until this process
+// blocks them all any signal may end it anyway.
+CT_CHECKED int ct_beside_start(struct ct_beside *b, struct ct_err *err);
+// The app runs: begin. `vault` has logged in; it and the others are borrowed until the process ends, and
+// the thread's alone from now on.
+void ct_beside_released(struct ct_beside *b, struct ct_vault *vault, const struct ct_config *config,
+                        struct ct_facts *facts);
+// The app has ended. True: nothing is being done any more and nothing will be, so that `vault` may be
+// freed. False: the thread is in the middle of something; only _exit(2) is safe now.
+bool ct_beside_end(struct ct_beside *b);
+
+#endif
