@@ -11,7 +11,7 @@
 #include "score_log.h"
 #include "supervise.h"
 
-#define STACK_SIZE ((size_t)256 << 10)
+#define STACK_SIZE ((size_t)128 << 10)
 #define LOOKUP_PATIENCE_MS 10000U
 
 static void tell(void *cls, enum ct_log_level level, const char *sentence)

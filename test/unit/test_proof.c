@@ -164,7 +164,8 @@ static void test_flags(void **state)
 static void test_smaps(void **state)
 {
     (void)state;
-    static char written = 'w';
+    static volatile char written;
+    written = 'w'; // or its page might be a clean one of the file's
     const struct ct_secmem_area *area = ct_arena_area();
     struct ct_smaps maps;
     struct ct_mapping m;
