@@ -111,6 +111,18 @@ static int read_auth(const struct row *row, const char *key, const char *value, 
     return 0;
 }
 
+static int read_port(const struct row *row, const char *key, const char *value, struct reading *r,
+                     struct ct_err *err)
+{
+    unsigned long port = 0;
+    (void)row;
+    if (!ct_text_number(value, strlen(value), 65535, &port) || port == 0) {
+        return refuse(err, key, value, "a port is allowed: a whole number from 1 to 65535");
+    }
+    r->a->metrics_port = (unsigned)port;
+    return 0;
+}
+
 // The highest of all wins: an author can only raise it.
 static int read_score(const struct row *row, const char *key, const char *value, struct reading *r,
                       struct ct_err *err)
@@ -275,6 +287,10 @@ static const struct row rows[] = {
      "the least score that the pod may start with; the highest of all sources wins"},
     {"require", read_require, 0, NULL, "`memfd_secret,…`",
      "checks that must pass, whatever the sum"},
+    {"metrics-port", read_port, 0, NULL, "port",
+     "where the wrapper serves `/metrics`, the score and the token's life, to whoever can reach "
+     "the "
+     "pod; without it nowhere"},
     {"containers", read_containers, 0, NULL, "`app,worker`",
      "containers to protect, by name; default: the author's containers that hold a reference, else "
      "the regular ones"},

@@ -42,9 +42,10 @@ struct ct_annotations {
     bool vault_secret_id_wrapped; // that key holds a wrapping token
     bool vault_skip_verify;
     bool plain_environment;
-    int min_score;     // highest of min-protection-score and CLOUDTASER_MIN_PROTECTION_SCORE; 0
-    uint32_t require;  // bits of enum ct_check
-    char **containers; // NULL: not named
+    int min_score;         // highest of min-protection-score and CLOUDTASER_MIN_PROTECTION_SCORE; 0
+    uint32_t require;      // bits of enum ct_check
+    unsigned metrics_port; // 0: none
+    char **containers;     // NULL: not named
     size_t n_containers;
     struct ct_annotation_variable *variables;
     size_t n_variables;

@@ -238,6 +238,8 @@ static const struct field fields[] = {
     NUMBER("timeout-ms", FIELD_UNSIGNED, timeout_ms, 1, HOUR_MS),
     NUMBER("retry-budget-ms", FIELD_UNSIGNED, retry_budget_ms, 0, HOUR_MS),
     OTHER("json-log", FIELD_BOOL, json_log),
+    NUMBER("metrics-port", FIELD_UNSIGNED, metrics_port, 1, 65535),
+    STRING("identity-file", identity_file, check_file_field),
 };
 
 void ct_config_init(struct ct_config *c)

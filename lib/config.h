@@ -50,6 +50,8 @@ struct ct_config {
     unsigned timeout_ms;         // "timeout-ms": one request, default 10000
     unsigned retry_budget_ms;    // "retry-budget-ms": all tries together, default 60000
     bool json_log;               // "json-log"
+    unsigned metrics_port;       // "metrics-port": 0 for none
+    char identity_file[256];     // "identity-file": the service-account token that names the pod
 };
 
 // Sets the defaults named above, those of the method kubernetes.

@@ -19,6 +19,7 @@
 #define CT_SHAPE_IDENTITY_DIR "/cloudtaser-identity"
 #define CT_SHAPE_WRAPPER "/cloudtaser/wrapper"
 #define CT_SHAPE_TOKEN_FILE "/cloudtaser-identity/vault-token"
+#define CT_SHAPE_IDENTITY_FILE "/cloudtaser-identity/cloudtaser-token"
 #define CT_SHAPE_CA_FILE "/cloudtaser-identity/ca.crt"
 #define CT_SHAPE_STATUS "injected"
 

@@ -187,6 +187,8 @@ static int copy_texts(struct ct_case *c, const char *address, struct ct_err *err
         {"ca", a->vault_ca_configmap != NULL ? CT_SHAPE_CA_FILE : NULL, NULL, FIELD(ca_file)},
         {"token", CT_SHAPE_TOKEN_FILE, NULL, FIELD(token_file)},
         {"env-map", a->paths, NULL, FIELD(paths)},
+        {"metrics-port", a->metrics_port != 0 ? CT_SHAPE_IDENTITY_FILE : NULL, NULL,
+         FIELD(identity_file)},
 #undef FIELD
     };
     for (size_t i = 0; i < CT_ARRAY_LEN(texts); i++) {
@@ -212,6 +214,13 @@ static int check_auth(struct ct_case *c, struct ct_err *err)
                             "once, and %zu containers of the pod would log in with it: name one in "
                             "cloudtaser.io/containers",
                             wrapped);
+    }
+    if (c->config.metrics_port != 0 && wrapped > 1) {
+        return ct_case_deny(c, CT_REASON_ANNOTATION, err,
+                            "cloudtaser.io/metrics-port: the wrappers of %zu containers of the pod "
+                            "would listen at port %u, and one can: name one container in "
+                            "cloudtaser.io/containers",
+                            wrapped, c->config.metrics_port);
     }
     if (c->config.auth == CT_AUTH_TOKEN || c->config.role[0] != '\0') {
         return 0;
@@ -265,6 +274,7 @@ int ct_vault_configure(struct ct_case *c, struct ct_err *err)
     c->config.skip_verify = a->vault_skip_verify;
     c->config.secret_id_wrapped = a->vault_secret_id_wrapped;
     c->config.plain_environment = a->plain_environment;
+    c->config.metrics_port = a->metrics_port;
     c->config.timeout_ms = c->settings->vault_timeout;
     c->config.retry_budget_ms = c->settings->vault_retry_budget;
     r = copy_texts(c, address, err);

@@ -4,9 +4,11 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 
 #include "log.h"
 #include "lookup.h"
+#include "metrics_server.h"
 #include "proof.h"
 #include "score_log.h"
 #include "supervise.h"
@@ -34,6 +36,15 @@ static void prove_again(void *cls)
         ct_log(CT_LOG_WARN, "the protection score has fallen with the new Vault token");
         ct_score_log(&after);
     }
+    ct_metrics_set_score(&after);
+}
+
+static void publish(const struct ct_renewal *r)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    int64_t left_ms = ct_renewal_left_ms(r);
+    ct_metrics_set_token(&r->counts, left_ms < 0 ? 0 : (int64_t)now.tv_sec + left_ms / 1000);
 }
 
 static int look_up(void *cls, const char *host, char *ret, size_t size, struct ct_err *err)
@@ -58,6 +69,7 @@ static void *run(void *cls)
     do {
         wait_for(b, -1);
     } while (b->renewal.vault == NULL);
+    publish(&b->renewal);
     for (;;) {
         int due = ct_renewal_due_ms(&b->renewal);
         if (due != 0) {
@@ -66,6 +78,7 @@ static void *run(void *cls)
         }
         (void)pthread_mutex_lock(&b->busy);
         ct_renewal_run(&b->renewal);
+        publish(&b->renewal);
         (void)pthread_mutex_unlock(&b->busy);
     }
     return NULL;

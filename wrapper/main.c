@@ -17,6 +17,7 @@
 #include "library_memory.h"
 #include "log.h"
 #include "lookup.h"
+#include "metrics_server.h"
 #include "proof.h"
 #include "resolve.h"
 #include "score_log.h"
@@ -263,6 +264,7 @@ static int launch(struct wrapper *w, struct ct_err *err)
     }
     ct_score_compute(&w->facts, &w->score);
     ct_score_log(&w->score);
+    ct_metrics_set_score(&w->score);
     if (ct_score_reached(&w->score, w->config.min_score, w->config.require, err) < 0) {
         ct_launch_abandon(&w->app);
         return CT_EXIT_SCORE;
@@ -279,6 +281,16 @@ static int launch(struct wrapper *w, struct ct_err *err)
         return launch_failure(rc);
     }
     return 0;
+}
+
+static int serve_metrics(struct wrapper *w, struct ct_err *err)
+{
+    struct ct_pod_identity id;
+    if (w->config.metrics_port == 0) {
+        return 0;
+    }
+    ct_pod_identity_find(w->config.identity_file, &id);
+    return ct_metrics_serve(w->config.metrics_port, &id, err) < 0 ? CT_EXIT_CONFIGURATION : 0;
 }
 
 // Everything up to the app's first instruction.
@@ -303,6 +315,9 @@ static int start(struct wrapper *w, struct ct_err *err)
         return CT_EXIT_SCORE;
     }
     code = fetch(w, plan, err);
+    if (code == 0) {
+        code = serve_metrics(w, err);
+    }
     return code != 0 ? code : launch(w, err);
 }
 

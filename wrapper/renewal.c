@@ -63,6 +63,15 @@ int ct_renewal_due_ms(const struct ct_renewal *r)
     return left < INT_MAX ? (int)left : INT_MAX;
 }
 
+int64_t ct_renewal_left_ms(const struct ct_renewal *r)
+{
+    uint64_t now = ct_vault_now_ms();
+    if (r->end_ms == UINT64_MAX) {
+        return -1;
+    }
+    return r->end_ms > now ? (int64_t)(r->end_ms - now) : 0;
+}
+
 static void tell(const struct ct_renewal *r, enum ct_log_level level, const char *what,
                  const char *why)
 {

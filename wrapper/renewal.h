@@ -50,6 +50,8 @@ void ct_renewal_begin(struct ct_renewal *r, struct ct_vault *vault, bool by_logi
 
 // Milliseconds until something is due; -1: never.
 int ct_renewal_due_ms(const struct ct_renewal *r);
+// Milliseconds until the token ends, 0 when it has; -1: it has no end, or none is known.
+int64_t ct_renewal_left_ms(const struct ct_renewal *r);
 // Does what is due; may take as long as Vault and the budget of retries let it.
 void ct_renewal_run(struct ct_renewal *r);
 

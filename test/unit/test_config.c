@@ -49,6 +49,8 @@ static void fill(struct ct_config *c)
     c->timeout_ms = 2;
     c->retry_budget_ms = 0;
     c->json_log = true;
+    c->metrics_port = 9102;
+    (void)snprintf(c->identity_file, sizeof(c->identity_file), "/i");
 }
 
 // Every field, in the fixed order, and back again.
@@ -69,7 +71,8 @@ static void writes_what_it_reads(void **state)
         "\"skip-verify\":true,\"token-file\":\"/t\",\"paths\":\"m/data/a,m/b\","
         "\"plain-environment\":true,"
         "\"min-score\":70,\"require\":[\"memfd_secret\",\"kprobes_active\"],"
-        "\"connect-timeout-ms\":1,\"timeout-ms\":2,\"retry-budget-ms\":0,\"json-log\":true}");
+        "\"connect-timeout-ms\":1,\"timeout-ms\":2,\"retry-budget-ms\":0,\"json-log\":true,"
+        "\"metrics-port\":9102,\"identity-file\":\"/i\"}");
     expect_ok(ct_config_parse(out.data, &back, &err), &err);
     assert_string_equal(back.vault_namespace, "team/a");
     assert_string_equal(back.paths, "m/data/a,m/b");

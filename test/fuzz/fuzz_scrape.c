@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What comes to the metrics port, and the token that names the pod: a request's verdict does not
+// change by what follows, and no label can break a line.
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "metrics.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void must(bool holds)
+{
+    if (!holds) {
+        abort();
+    }
+}
+
+static void check_answer(int status, const struct ct_pod_identity *id)
+{
+    static const struct ct_metrics_values values = {.points = 55, .max = 75};
+    static char out[CT_METRICS_ANSWER_MAX];
+    size_t len = ct_metrics_write(status, &values, id, out, sizeof(out));
+    must(len > 0 && len < sizeof(out) && strlen(out) == len);
+    const char *body = strstr(out, "\r\n\r\n");
+    const char *told = strstr(out, "Content-Length: ");
+    must(body != NULL && told != NULL && strtoul(told + 16, NULL, 10) == strlen(body + 4));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    const char *text = (const char *)data;
+    struct ct_pod_identity id;
+    struct ct_err err = {0};
+    int status = CT_METRICS_MORE;
+    for (size_t len = 0; len <= size && status == CT_METRICS_MORE; len++) {
+        status = ct_metrics_read(text, len);
+    }
+    must(status == 0 || status == 200 || status == 400 || status == 404 || status == 405 ||
+         status == 431);
+    int rc = ct_pod_identity_parse(text, size, &id, &err);
+    must(rc == -err.code && (rc == 0) == (id.pod[0] != '\0'));
+    must(strpbrk(id.pod, "\"\\\n{}") == NULL && strpbrk(id.space, "\"\\\n{}") == NULL);
+    check_answer(status != CT_METRICS_MORE ? status : 200, &id);
+    return 0;
+}
