@@ -26,7 +26,7 @@ static void reads_requests(void **state)
         {"get /metrics HTTP/1.1\r\n\r\n", 405},
         {"GET /metrics HTTP/2.00\r\n\r\n", 400},
         {"GET /metrics\r\n\r\n", 400},
-        {"GET  HTTP/1.1\r\n\r\n", 400},
+        {"GET  HTTP/1.1\r\n\r\n", 404},
         {" /metrics HTTP/1.1\r\n\r\n", 400},
         {"\r\n\r\n", 400},
         {"\n\n", 400},
