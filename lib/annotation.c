@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "annotation_variable.h"
+#include "on_change.h"
 #include "text.h"
 
 #define SEPARATOR "; "
@@ -121,6 +122,22 @@ static int read_port(const struct row *row, const char *key, const char *value, 
     }
     r->a->metrics_port = (unsigned)port;
     return 0;
+}
+
+static int read_refresh(const struct row *row, const char *key, const char *value,
+                        struct reading *r, struct ct_err *err)
+{
+    unsigned long seconds = 0;
+    (void)row;
+    int rc = ct_refresh_parse(key, value, &seconds, err);
+    r->a->refresh_s = (unsigned)seconds;
+    return rc;
+}
+
+static int check_on_change(const char *key, const char *value, struct ct_err *err)
+{
+    struct ct_on_change reaction;
+    return ct_on_change_parse(key, value, &reaction, err);
 }
 
 // The highest of all wins: an author can only raise it.
@@ -287,6 +304,14 @@ static const struct row rows[] = {
      "the least score that the pod may start with; the highest of all sources wins"},
     {"require", read_require, 0, NULL, "`memfd_secret,…`",
      "checks that must pass, whatever the sum"},
+    {"refresh-interval", read_refresh, 0, NULL, "`90s`, `5m`, `2h`",
+     "how often the secrets are read again while the app runs, from 30 s to a week; without it "
+     "never"},
+    {"on-change", read_string, offsetof(struct ct_annotations, on_change), check_on_change,
+     "`keep`, `signal:SIGHUP`, `restart`",
+     "what happens when they have changed: it is logged (default), and the app gets a signal, or "
+     "is "
+     "ended and started again with the new ones"},
     {"metrics-port", read_port, 0, NULL, "port",
      "where the wrapper serves `/metrics`, the score and the token's life, to whoever can reach "
      "the "
@@ -416,6 +441,18 @@ static void check_secret_of(const struct ct_annotations *a, enum ct_auth auth, c
 
 static void check_together(const struct ct_annotations *a, struct ct_err *all)
 {
+    if (a->on_change != NULL && a->refresh_s == 0) {
+        (void)ct_err_add(
+            all, SEPARATOR, CT_EINVAL,
+            CT_ANNOTATION_KEY("on-change") " needs " CT_ANNOTATION_KEY("refresh-interval"));
+    }
+    bool restart = a->on_change != NULL && strcmp(a->on_change, "restart") == 0;
+    if (restart && a->vault_secret_id_wrapped) {
+        (void)ct_err_add(
+            all, SEPARATOR, CT_EINVAL,
+            CT_ANNOTATION_KEY("on-change") " \"restart\" cannot go with " CT_ANNOTATION_KEY(
+                "vault-secret-id-wrapped") ": a wrapping token works once");
+    }
     check_secret_of(a, CT_AUTH_TOKEN, a->vault_token_secret,
                     CT_ANNOTATION_KEY("vault-token-secret"), "token", all);
     check_secret_of(a, CT_AUTH_APPROLE, a->vault_secret_id_secret,
@@ -482,7 +519,8 @@ void ct_annotations_done(struct ct_annotations *a)
 {
     char *strings[] = {
         a->vault_address,  a->vault_role,         a->vault_auth_path,    a->vault_namespace,
-        a->vault_audience, a->vault_ca_configmap, a->vault_token_secret, a->vault_secret_id_secret};
+        a->vault_audience, a->vault_ca_configmap, a->vault_token_secret, a->vault_secret_id_secret,
+        a->on_change};
     for (size_t i = 0; i < CT_ARRAY_LEN(strings); i++) {
         free(strings[i]);
     }

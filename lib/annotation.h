@@ -45,6 +45,8 @@ struct ct_annotations {
     int min_score;         // highest of min-protection-score and CLOUDTASER_MIN_PROTECTION_SCORE; 0
     uint32_t require;      // bits of enum ct_check
     unsigned metrics_port; // 0: none
+    unsigned refresh_s;    // seconds; 0: secrets are not read again
+    char *on_change;       // as ct_on_change_parse() takes it
     char **containers;     // NULL: not named
     size_t n_containers;
     struct ct_annotation_variable *variables;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "json.h"
+#include "on_change.h"
 #include "ref.h"
 #include "text.h"
 
@@ -205,6 +206,12 @@ static int check_paths_field(const char *key, const char *value, struct ct_err *
     return 0;
 }
 
+static int check_on_change_field(const char *key, const char *value, struct ct_err *err)
+{
+    struct ct_on_change reaction;
+    return ct_on_change_parse(key, value, &reaction, err);
+}
+
 #define STRING(name, member, check)                                                                \
     {                                                                                              \
         name, FIELD_STRING, offsetof(struct ct_config, member), FIELD_SIZE(member), 0, 0, check    \
@@ -240,6 +247,8 @@ static const struct field fields[] = {
     OTHER("json-log", FIELD_BOOL, json_log),
     NUMBER("metrics-port", FIELD_UNSIGNED, metrics_port, 1, 65535),
     STRING("identity-file", identity_file, check_file_field),
+    NUMBER("refresh-interval-ms", FIELD_UNSIGNED, refresh_ms, 1000, 7 * 24 * HOUR_MS),
+    STRING("on-change", on_change, check_on_change_field),
 };
 
 void ct_config_init(struct ct_config *c)

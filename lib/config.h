@@ -52,6 +52,8 @@ struct ct_config {
     bool json_log;               // "json-log"
     unsigned metrics_port;       // "metrics-port": 0 for none
     char identity_file[256];     // "identity-file": the service-account token that names the pod
+    unsigned refresh_ms;         // "refresh-interval-ms": 0: secrets are not read again
+    char on_change[32];          // "on-change": as ct_on_change_parse() takes it; "" for keep
 };
 
 // Sets the defaults named above, those of the method kubernetes.

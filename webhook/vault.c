@@ -187,6 +187,7 @@ static int copy_texts(struct ct_case *c, const char *address, struct ct_err *err
         {"ca", a->vault_ca_configmap != NULL ? CT_SHAPE_CA_FILE : NULL, NULL, FIELD(ca_file)},
         {"token", CT_SHAPE_TOKEN_FILE, NULL, FIELD(token_file)},
         {"env-map", a->paths, NULL, FIELD(paths)},
+        {"on-change", a->on_change, NULL, FIELD(on_change)},
         {"metrics-port", a->metrics_port != 0 ? CT_SHAPE_IDENTITY_FILE : NULL, NULL,
          FIELD(identity_file)},
 #undef FIELD
@@ -275,6 +276,7 @@ int ct_vault_configure(struct ct_case *c, struct ct_err *err)
     c->config.secret_id_wrapped = a->vault_secret_id_wrapped;
     c->config.plain_environment = a->plain_environment;
     c->config.metrics_port = a->metrics_port;
+    c->config.refresh_ms = a->refresh_s * 1000U;
     c->config.timeout_ms = c->settings->vault_timeout;
     c->config.retry_budget_ms = c->settings->vault_retry_budget;
     r = copy_texts(c, address, err);

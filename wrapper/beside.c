@@ -2,6 +2,7 @@
 #include "beside.h"
 
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -12,9 +13,11 @@
 #include "proof.h"
 #include "score_log.h"
 #include "supervise.h"
+#include "vault_internal.h"
 
 #define STACK_SIZE ((size_t)128 << 10)
 #define LOOKUP_PATIENCE_MS 10000U
+#define GRACE_MS 10000 // between SIGTERM and SIGKILL for an app that is to be started again
 
 static void tell(void *cls, enum ct_log_level level, const char *sentence)
 {
@@ -53,6 +56,73 @@ static int look_up(void *cls, const char *host, char *ret, size_t size, struct c
     return ct_lookup_patiently(host, LOOKUP_PATIENCE_MS, ret, size, err);
 }
 
+static void wait_for(struct ct_beside *b, int ms);
+
+// ---- secrets that change
+
+// A tenth of the interval is chance, so that pods which started together do not come together.
+static void plan_look(struct ct_beside *b)
+{
+    b->look_ms =
+        ct_vault_now_ms() + b->interval_ms - ct_vault_chance_below(b->interval_ms / 10 + 1);
+}
+
+static void end_app(struct ct_beside *b)
+{
+    b->restart = true;
+    (void)kill(b->app, SIGTERM);
+    wait_for(b, GRACE_MS);
+    (void)kill(b->app, SIGKILL); // the app's end ends this thread; here it has not come
+    wait_for(b, -1);
+}
+
+static void react(struct ct_beside *b, const char *names)
+{
+    static const char *const words[] = {
+        [CT_REACTION_KEEP] = "the app keeps those it has",
+        [CT_REACTION_SIGNAL] = "the app is told by a signal",
+        [CT_REACTION_RESTART] = "the app is ended and started again",
+    };
+    ct_log(CT_LOG_INFO, "secrets have changed at Vault (%s): %s", names,
+           words[b->on_change.reaction]);
+    if (b->on_change.reaction == CT_REACTION_SIGNAL) {
+        (void)kill(b->app, b->on_change.signal);
+    } else if (b->on_change.reaction == CT_REACTION_RESTART) {
+        end_app(b);
+    }
+}
+
+static void look_again(struct ct_beside *b)
+{
+    char names[256];
+    struct ct_err why = {0};
+    ct_vault_begin_budget(b->renewal.vault);
+    int rc = ct_refresh_look(b->refresh, names, sizeof(names), &why);
+    ct_vault_disconnect(b->renewal.vault);
+    plan_look(b);
+    if (rc < 0 && !b->told_unreadable) {
+        ct_log(CT_LOG_WARN, "the secrets cannot be read again; trying on: %s", why.msg);
+    }
+    if (rc >= 0 && b->told_unreadable) {
+        ct_log(CT_LOG_INFO, "the secrets can be read again");
+    }
+    b->told_unreadable = rc < 0;
+    if (rc > 0) {
+        react(b, names);
+    }
+}
+
+static int due_in(const struct ct_beside *b)
+{
+    int renewal = ct_renewal_due_ms(&b->renewal);
+    if (b->refresh == NULL) {
+        return renewal;
+    }
+    uint64_t now = ct_vault_now_ms();
+    int look = b->look_ms > now ? (int)(b->look_ms - now) : 0;
+    return renewal >= 0 && renewal < look ? renewal : look;
+}
+
 static void wait_for(struct ct_beside *b, int ms)
 {
     struct pollfd wake = {.fd = b->wake, .events = POLLIN};
@@ -70,15 +140,22 @@ static void *run(void *cls)
         wait_for(b, -1);
     } while (b->renewal.vault == NULL);
     publish(&b->renewal);
+    if (b->refresh != NULL) {
+        plan_look(b);
+    }
     for (;;) {
-        int due = ct_renewal_due_ms(&b->renewal);
+        int due = due_in(b);
         if (due != 0) {
             wait_for(b, due);
             continue;
         }
         (void)pthread_mutex_lock(&b->busy);
-        ct_renewal_run(&b->renewal);
-        publish(&b->renewal);
+        if (ct_renewal_due_ms(&b->renewal) == 0) {
+            ct_renewal_run(&b->renewal);
+            publish(&b->renewal);
+        } else {
+            look_again(b);
+        }
         (void)pthread_mutex_unlock(&b->busy);
     }
     return NULL;
@@ -119,12 +196,26 @@ int ct_beside_start(struct ct_beside *b, struct ct_err *err)
     return make_thread(b, err);
 }
 
+void ct_beside_watch(struct ct_beside *b, struct ct_refresh *refresh,
+                     const struct ct_on_change *on_change, unsigned interval_ms)
+{
+    b->refresh = refresh;
+    b->on_change = *on_change;
+    b->interval_ms = interval_ms;
+}
+
+bool ct_beside_wants_restart(const struct ct_beside *b)
+{
+    return b->restart;
+}
+
 void ct_beside_released(struct ct_beside *b, struct ct_vault *vault, const struct ct_config *config,
-                        struct ct_facts *facts)
+                        struct ct_facts *facts, pid_t app)
 {
     static struct ct_renewal_hooks renewal_hooks = {.tell = tell, .fresh_token = prove_again};
     static const struct ct_vault_hooks vault_hooks = {.look_up = look_up};
     b->facts = facts;
+    b->app = app;
     renewal_hooks.cls = b;
     ct_vault_go_on(vault, &vault_hooks);
     ct_renewal_begin(&b->renewal, vault, config->auth != CT_AUTH_TOKEN, &renewal_hooks);

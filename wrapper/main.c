@@ -3,10 +3,13 @@
 // cloudtaser-wrapper: fetches secrets into secret memory, proves how well they are protected, starts
 // the app with them and stays as its PID 1. Until the app is released any step may fail and end
 // this; from then on nothing but the app's end does.
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 
 #include "beside.h"
 #include "config.h"
@@ -47,6 +50,7 @@ static char *no_environment[] = {NULL};
 
 // Everything that lives from start to end.
 struct wrapper {
+    char **self;        // this program's command line
     char **argv;        // the app's
     char **environment; // likewise, with references
     struct ct_config config;
@@ -56,6 +60,7 @@ struct wrapper {
     struct ct_facts facts;
     struct ct_score score;
     struct ct_vault *vault;
+    struct ct_plan *plan;
     struct ct_secrets secrets;
     struct ct_launched app;
     struct ct_beside beside;
@@ -283,6 +288,32 @@ static int launch(struct wrapper *w, struct ct_err *err)
     return 0;
 }
 
+static int watch_secrets(struct wrapper *w, struct ct_err *err)
+{
+    const struct ct_secret_source source = {.read = read_secret, .cls = w->vault};
+    const char *reaction = w->config.on_change[0] != '\0' ? w->config.on_change : "keep";
+    struct ct_on_change on_change;
+    struct ct_refresh *refresh = NULL;
+    if (w->config.refresh_ms == 0) {
+        return 0;
+    }
+    if (ct_on_change_parse("on-change", reaction, &on_change, err) < 0) {
+        return CT_EXIT_CONFIGURATION;
+    }
+    if (on_change.reaction == CT_REACTION_RESTART &&
+        (w->config.token_fd != 0 || w->config.secret_id_wrapped)) {
+        (void)ct_err_set(err, CT_EINVAL,
+                         "on-change \"restart\" needs a login that can be repeated, and this one "
+                         "works once");
+        return CT_EXIT_CONFIGURATION;
+    }
+    if (ct_refresh_new(w->plan, &source, &w->secrets, &refresh, err) < 0) {
+        return CT_EXIT_OTHER;
+    }
+    ct_beside_watch(&w->beside, refresh, &on_change, w->config.refresh_ms);
+    return 0;
+}
+
 static int serve_metrics(struct wrapper *w, struct ct_err *err)
 {
     struct ct_pod_identity id;
@@ -305,8 +336,7 @@ static int start(struct wrapper *w, struct ct_err *err)
     if (code != 0) {
         return code;
     }
-    CT_AUTO(ct_plan) *plan = NULL;
-    int rc = ct_plan_make((const char *const *)w->environment, w->config.paths, &plan, err);
+    int rc = ct_plan_make((const char *const *)w->environment, w->config.paths, &w->plan, err);
     if (rc < 0) {
         return rc == -CT_ENOMEM ? CT_EXIT_OTHER : CT_EXIT_CONFIGURATION;
     }
@@ -314,11 +344,37 @@ static int start(struct wrapper *w, struct ct_err *err)
     if (ct_score_reachable(&w->facts, w->config.min_score, w->config.require, err) < 0) {
         return CT_EXIT_SCORE;
     }
-    code = fetch(w, plan, err);
+    code = fetch(w, w->plan, err);
+    if (code == 0) {
+        code = watch_secrets(w, err);
+    }
     if (code == 0) {
         code = serve_metrics(w, err);
     }
     return code != 0 ? code : launch(w, err);
+}
+
+// The app was ended to be started again: by this program anew, in the same process, so that every
+// proof is made again and nothing of the old values is left. What the app left running would hold
+// its ports and files.
+static void start_again(struct wrapper *w)
+{
+    if (getpid() == 1) {
+        (void)kill(-1, SIGKILL);
+        while (waitpid(-1, NULL, __WALL) > 0) {
+        }
+    }
+    if (ct_supervise_asked_to_end()) {
+        return;
+    }
+    const struct sigaction ignore = {.sa_handler = SIG_IGN};
+    if (w->child_ignored) {
+        (void)sigaction(SIGCHLD, &ignore, NULL);
+    }
+    (void)setrlimit(RLIMIT_CORE, &w->core);
+    ct_supervise_restore(&w->app_mask);
+    (void)execve("/proc/self/exe", w->self, w->environment);
+    ct_log(CT_LOG_ERROR, "the app cannot be started again: /proc/self/exe: %s", strerror(errno));
 }
 
 // Nothing but the app's end ends it from here on.
@@ -330,8 +386,11 @@ _Noreturn static void run(struct wrapper *w)
     ct_close_fd(&w->app.mem_fd);
     ct_close_fd(&w->app.maps_fd);
     ct_log(CT_LOG_INFO, "started %s (pid %d)", w->argv[0], (int)w->app.pid);
-    ct_beside_released(&w->beside, w->vault, &w->config, &w->facts);
+    ct_beside_released(&w->beside, w->vault, &w->config, &w->facts, w->app.pid);
     int code = ct_supervise(w->app.pid);
+    if (ct_beside_wants_restart(&w->beside)) {
+        start_again(w);
+    }
     if (ct_beside_end(&w->beside)) {
         ct_vault_free(w->vault);
     }
@@ -373,6 +432,7 @@ int main(int argc, char **argv)
         return fail(CT_EXIT_CONFIGURATION, err.msg);
     }
     static struct wrapper w;
+    w.self = argv;
     w.argv = argv + 2;
     w.environment = environ;
     environ = no_environment;
@@ -381,6 +441,7 @@ int main(int argc, char **argv)
         run(&w);
     }
     ct_secrets_done(&w.secrets);
+    ct_plan_free(w.plan);
     ct_vault_free(w.vault);
     return fail(code, err.msg);
 }

@@ -27,6 +27,7 @@
 
 // Signals that came before the app was there to get them; bit n - 1 for signal n.
 static uint64_t early;
+static bool asked_to_end;
 
 int ct_supervise_prepare(sigset_t *ret_app_mask, struct ct_err *err)
 {
@@ -52,6 +53,11 @@ void ct_supervise_shield(void)
 {
     const uint64_t all = ALL_SIGNALS;
     (void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, sizeof(all));
+}
+
+void ct_supervise_restore(const sigset_t *app_mask)
+{
+    (void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, app_mask, NULL, sizeof(uint64_t));
 }
 
 void ct_supervise_fork_follows(void)
@@ -118,8 +124,23 @@ static bool app_has_it(const siginfo_t *info, pid_t app)
     return !(hang_up && getsid(0) == getpid());
 }
 
+static bool asks_to_end(int signal)
+{
+    return signal == SIGTERM || signal == SIGINT || signal == SIGQUIT;
+}
+
+bool ct_supervise_asked_to_end(void)
+{
+    uint64_t pending = 0;
+    bool waits = syscall(SYS_rt_sigpending, &pending, sizeof(pending)) == 0 &&
+                 (pending & (UINT64_C(1) << (SIGTERM - 1) | UINT64_C(1) << (SIGINT - 1) |
+                             UINT64_C(1) << (SIGQUIT - 1))) != 0;
+    return asked_to_end || waits;
+}
+
 static void forward(siginfo_t *info, pid_t app)
 {
+    asked_to_end = asked_to_end || asks_to_end(info->si_signo);
     // A child's end is the wrapper's business, a SIGCHLD that somebody sent is the app's. A SIGPIPE
     // that the kernel raised is the answer to a write of the wrapper's own.
     bool child = info->si_signo == SIGCHLD && info->si_code > 0;

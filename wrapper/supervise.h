@@ -5,6 +5,7 @@
 #define CT_SUPERVISE_H
 
 #include <signal.h>
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "err.h"
@@ -18,9 +19,16 @@ CT_CHECKED int ct_supervise_prepare(sigset_t *ret_app_mask, struct ct_err *err);
 // reach the thread that supervises. Call first on every other thread, and after making one.
 void ct_supervise_shield(void);
 
+// Sets the calling thread's mask to what ct_supervise_prepare() found: this process is to become another
+// program.
+void ct_supervise_restore(const sigset_t *app_mask);
+
 // Call right before the app is forked: what is pending now came when there was no app, so that it is
 // forwarded whoever sent it. (Later a terminal's signals reach the app by themselves.)
 void ct_supervise_fork_follows(void);
+
+// Was a signal that asks to end (SIGTERM, SIGINT, SIGQUIT) forwarded to the app, or does one wait?
+bool ct_supervise_asked_to_end(void);
 
 // Forwards signals, reaps orphans, passes stops on, until `app` ended. Returns its exit code, or
 // 128+n when signal n ended it.

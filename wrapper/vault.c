@@ -63,6 +63,11 @@ void ct_vault_go_on(struct ct_vault *v, const struct ct_vault_hooks *hooks)
     v->beside = true;
 }
 
+void ct_vault_begin_budget(struct ct_vault *v)
+{
+    v->deadline_ms = ct_vault_now_ms() + v->config->retry_budget_ms;
+}
+
 const struct ct_vault_lease *ct_vault_lease(const struct ct_vault *v)
 {
     return &v->lease;

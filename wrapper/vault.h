@@ -54,6 +54,9 @@ CT_CHECKED int ct_vault_renew(struct ct_vault *v, struct ct_err *err);
 // GET auth/token/lookup-self: the lease of a token that did not come from a login. Errors likewise.
 CT_CHECKED int ct_vault_look_up(struct ct_vault *v, struct ct_err *err);
 
+// Starts the budget of retries anew, for reads that do not follow a login.
+void ct_vault_begin_budget(struct ct_vault *v);
+
 // The newest (version 0) or one version of a secret, which only KV version 2 has: the object of its
 // keys, a new reference.
 CT_CHECKED int ct_vault_read(struct ct_vault *v, const char *path, unsigned version, json_t **ret,

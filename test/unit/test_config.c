@@ -51,6 +51,8 @@ static void fill(struct ct_config *c)
     c->json_log = true;
     c->metrics_port = 9102;
     (void)snprintf(c->identity_file, sizeof(c->identity_file), "/i");
+    c->refresh_ms = 60000;
+    (void)snprintf(c->on_change, sizeof(c->on_change), "signal:SIGHUP");
 }
 
 // Every field, in the fixed order, and back again.
@@ -72,7 +74,8 @@ static void writes_what_it_reads(void **state)
         "\"plain-environment\":true,"
         "\"min-score\":70,\"require\":[\"memfd_secret\",\"kprobes_active\"],"
         "\"connect-timeout-ms\":1,\"timeout-ms\":2,\"retry-budget-ms\":0,\"json-log\":true,"
-        "\"metrics-port\":9102,\"identity-file\":\"/i\"}");
+        "\"metrics-port\":9102,\"identity-file\":\"/i\","
+        "\"refresh-interval-ms\":60000,\"on-change\":\"signal:SIGHUP\"}");
     expect_ok(ct_config_parse(out.data, &back, &err), &err);
     assert_string_equal(back.vault_namespace, "team/a");
     assert_string_equal(back.paths, "m/data/a,m/b");
