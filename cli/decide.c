@@ -63,17 +63,22 @@ static int read_answer(const struct ct_buf *answer, struct ct_verdict *ret, stru
 }
 
 int ct_decide(const struct ct_webhook_settings *settings, const struct ct_nodes *nodes,
-              const struct ct_manifest_pod *pod, struct ct_verdict *ret, struct ct_err *err)
+              const struct ct_nodes *namespaces, const struct ct_manifest_pod *pod,
+              struct ct_verdict *ret, struct ct_err *err)
 {
     CT_AUTO_JSON review = make_review(pod);
     CT_AUTO_STR body = review != NULL ? json_dumps(review, JSON_COMPACT) : NULL;
     CT_AUTO_BUF answer = {.max = MAX_ANSWER};
     const struct ct_mutate_observer observer = {.see = ct_story_see, .cls = &ret->story};
+    const struct ct_view view = {
+        .nodes = nodes,
+        .namespaces = ct_nodes_find(namespaces, pod->namespace) != NULL ? namespaces : NULL,
+        .observer = &observer,
+    };
     if (body == NULL) {
         return ct_err_set(err, CT_ENOMEM, "out of memory for the review");
     }
-    int r = ct_mutate_observed(settings, nodes, body, strlen(body), &answer, &ret->decision,
-                               &observer, err);
+    int r = ct_mutate_view(settings, &view, body, strlen(body), &answer, &ret->decision, err);
     if (r == 0 && ret->story.failed) {
         r = ct_err_set(err, CT_ENOMEM, "out of memory for the review");
     }

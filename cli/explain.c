@@ -6,7 +6,6 @@
 #include "command.h"
 #include "decide.h"
 #include "explain_json.h"
-#include "input.h"
 #include "json.h"
 #include "operator.h"
 #include "words.h"
@@ -26,22 +25,44 @@ static const struct ct_option output_option = {
     .help = "Tables for people, or JSON for programs.",
 };
 
+static const struct ct_option object_option = {
+    .name = "object",
+    .kind = CT_OPTION_STRING,
+    .offset = offsetof(struct ct_operator_settings, object),
+    .argument = "KIND/NAME",
+    .operand = true,
+    .help = "What to explain, in the cluster: deployment/web. --object may be left out.",
+};
+
+static const struct ct_option namespace_option = {
+    .name = "namespace",
+    .letter = 'n',
+    .kind = CT_OPTION_STRING,
+    .offset = offsetof(struct ct_operator_settings, namespace),
+    .argument = "NAMESPACE",
+    .help = "The object's namespace; without it that of the kubeconfig's context.",
+};
+
 const struct ct_option_table *ct_explain_table(void)
 {
     static struct ct_operator_table table;
-    const struct ct_option own[] = {ct_operator_file, output_option};
+    struct ct_option file = ct_operator_file;
+    file.required = false;
+    const struct ct_option own[] = {object_option, file, namespace_option, output_option};
     return ct_operator_table(
         &table, PROGRAM,
-        "Tells for each opted-in pod of a manifest which checks of the protection score it would "
-        "pass, and for each node whether the pod may run there, what score it would reach and what "
+        "Tells for each opted-in pod of a manifest, or of an object in the cluster, which checks "
+        "of "
+        "the protection score it would pass, and for each node whether the pod may run there, what "
+        "score it would reach and what "
         "is lacking. Exit status: 0; 1 when the webhook would refuse a pod; 2 for bad options or a "
         "manifest that cannot be read.",
-        own, CT_ARRAY_LEN(own), true, "What `kubectl get nodes -o json` prints.");
+        own, CT_ARRAY_LEN(own),
+        "What `kubectl get nodes -o json` prints. Without it the cluster is asked.");
 }
 
 struct run {
     const struct ct_operator_settings *settings;
-    const struct ct_nodes *nodes;
     const struct ct_paint *paint;
     json_t *pods; // for CT_OUTPUT_JSON
     size_t seen;
@@ -133,7 +154,7 @@ static void print_nodes(const struct run *run, const struct ct_story *story)
                                              : "it has nothing more to give");
     }
     if (story->n_nodes == 0) {
-        (void)puts("  (the nodes file holds none)");
+        (void)puts("  (there are none)");
     }
 }
 
@@ -154,11 +175,12 @@ static int visit(void *cls, const struct ct_manifest_pod *pod, struct ct_err *er
 {
     struct run *run = cls;
     CT_AUTO_VERDICT verdict = {.patch = NULL};
-    int r = ct_decide(&run->settings->webhook, run->nodes, pod, &verdict, err);
+    char room[64];
+    int r = ct_decide(&run->settings->webhook, run->settings->nodes, run->settings->namespaces, pod,
+                      &verdict, err);
     if (r < 0) {
         // Too large to be decided on; not the kind of error that a bad manifest is.
-        return ct_err_wrap(err, "document %zu (line %zu), %s", pod->document, pod->line,
-                           pod->object);
+        return ct_err_wrap(err, "%s%s", ct_words_place(pod, room, sizeof(room)), pod->object);
     }
     run->seen++;
     run->refused += verdict.decision.outcome == CT_OUTCOME_DENIED;
@@ -191,18 +213,20 @@ static int work(void *cls, struct ct_err *err)
 {
     struct ct_operator_settings *settings = cls;
     CT_AUTO_YAML yaml = {.n = 0};
-    CT_AUTO(ct_nodes) *nodes = NULL;
     CT_AUTO_JSON pods = json_array();
     struct run run = {.settings = settings, .paint = ct_paint_for(stdout), .pods = pods};
-    int r = ct_operator_nodes(settings, &nodes, err);
-    if (r == 0) {
-        r = ct_operator_read(settings, &yaml, err);
-    }
-    if (r < 0) {
+    const char *what = "";
+    if ((settings->file != NULL) == (settings->object != NULL)) {
+        (void)ct_err_set(err, CT_EINVAL,
+                         "name what to explain: a manifest by --file, or KIND/NAME in the cluster");
         return CT_EXIT_USAGE;
     }
-    run.nodes = nodes;
-    r = ct_manifest_each(&yaml, ct_input_name(settings->file), visit, &run, err);
+    int r = ct_operator_know(settings, true, err);
+    r = r < 0 ? r : ct_operator_read(settings, &yaml, &what, err);
+    if (r < 0) {
+        return ct_operator_status(r);
+    }
+    r = ct_manifest_each(&yaml, what, visit, &run, err);
     if (r < 0) {
         return r == -CT_EINVAL ? CT_EXIT_USAGE : CT_EXIT_REFUSED;
     }
@@ -211,6 +235,5 @@ static int work(void *cls, struct ct_err *err)
 
 int ct_explain_run(int argc, char **argv)
 {
-    struct ct_operator_settings settings = {.file = NULL};
-    return ct_command_run(ct_explain_table(), argc, argv, &settings, work);
+    return ct_operator_run(ct_explain_table(), argc, argv, work);
 }

@@ -30,14 +30,14 @@ const struct ct_option_table *ct_inject_table(void)
         "CronJobs, PodTemplates and Lists of these are looked at; all else passes through. Order "
         "is kept, comments are lost. Exit status: 0; 1 when the webhook would refuse a pod "
         "(nothing is written then); 2 for bad options or a manifest that cannot be read.",
-        own, CT_ARRAY_LEN(own), false,
-        "What `kubectl get nodes -o json` prints. Without it the nodes' part of a minimum score "
-        "is not judged, and no node affinity is written.");
+        own, CT_ARRAY_LEN(own),
+        "What `kubectl get nodes -o json` prints. Without it the cluster is asked if --kubeconfig, "
+        "--context or --from-cluster is given; else the nodes' part of a minimum score is not "
+        "judged, and no node affinity is written.");
 }
 
 struct run {
     const struct ct_operator_settings *settings;
-    const struct ct_nodes *nodes;
     size_t pods;
     size_t refused;
     bool nodes_left_out;
@@ -46,8 +46,9 @@ struct run {
 static void complain(const struct run *run, const struct ct_manifest_pod *pod, const char *what,
                      const char *sentence)
 {
-    (void)fprintf(stderr, PROGRAM ": %s%s, document %zu (line %zu), %s: ", what,
-                  ct_input_name(run->settings->file), pod->document, pod->line, pod->object);
+    char room[64];
+    (void)fprintf(stderr, PROGRAM ": %s%s, %s%s: ", what, ct_input_name(run->settings->file),
+                  ct_words_place(pod, room, sizeof(room)), pod->object);
     ct_terminal_text(stderr, sentence);
     (void)fputc('\n', stderr);
 }
@@ -68,7 +69,8 @@ static int visit(void *cls, const struct ct_manifest_pod *pod, struct ct_err *er
     CT_AUTO_VERDICT verdict = {.patch = NULL};
     struct ct_err why = {0};
     run->pods++;
-    int r = ct_decide(&run->settings->webhook, run->nodes, pod, &verdict, &why);
+    int r = ct_decide(&run->settings->webhook, run->settings->nodes, run->settings->namespaces, pod,
+                      &verdict, &why);
     if (r == -CT_ENOMEM) {
         return ct_err_set(err, CT_ENOMEM, "%s", why.msg);
     }
@@ -108,18 +110,15 @@ static int work(void *cls, struct ct_err *err)
 {
     struct ct_operator_settings *settings = cls;
     CT_AUTO_YAML yaml = {.n = 0};
-    CT_AUTO(ct_nodes) *nodes = NULL;
     CT_AUTO_BUF out = {.max = MAX_OUTPUT};
     struct run run = {.settings = settings};
-    int r = ct_operator_nodes(settings, &nodes, err);
-    if (r == 0) {
-        r = ct_operator_read(settings, &yaml, err);
-    }
+    const char *what = "";
+    int r = ct_operator_know(settings, false, err);
+    r = r < 0 ? r : ct_operator_read(settings, &yaml, &what, err);
     if (r < 0) {
-        return CT_EXIT_USAGE;
+        return ct_operator_status(r);
     }
-    run.nodes = nodes;
-    r = ct_manifest_each(&yaml, ct_input_name(settings->file), visit, &run, err);
+    r = ct_manifest_each(&yaml, what, visit, &run, err);
     if (r < 0) {
         return r == -CT_EINVAL ? CT_EXIT_USAGE : CT_EXIT_REFUSED;
     }
@@ -138,6 +137,5 @@ static int work(void *cls, struct ct_err *err)
 
 int ct_inject_run(int argc, char **argv)
 {
-    struct ct_operator_settings settings = {.file = NULL};
-    return ct_command_run(ct_inject_table(), argc, argv, &settings, work);
+    return ct_operator_run(ct_inject_table(), argc, argv, work);
 }

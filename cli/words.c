@@ -28,14 +28,24 @@ static const struct {
     {"/metadata/annotations", "the annotation " CT_ANNOTATION_STATUS " says that it was done"},
 };
 
+const char *ct_words_place(const struct ct_manifest_pod *pod, char *room, size_t size)
+{
+    room[0] = '\0';
+    if (pod->line > 0) {
+        (void)snprintf(room, size, "document %zu (line %zu), ", pod->document, pod->line);
+    }
+    return room;
+}
+
 void ct_words_outcome(FILE *out, const struct ct_paint *paint, const struct ct_manifest_pod *pod,
                       const struct ct_verdict *verdict)
 {
     const struct ct_decision *d = &verdict->decision;
     bool bad = d->outcome == CT_OUTCOME_DENIED || d->outcome == CT_OUTCOME_UNPROTECTED;
     bool good = d->outcome == CT_OUTCOME_PATCHED || d->outcome == CT_OUTCOME_UNCHANGED;
-    (void)fprintf(out, "document %zu (line %zu), %s%s%s: %s%s%s", pod->document, pod->line,
-                  paint->strong, pod->object, paint->end,
+    char room[64];
+    (void)fprintf(out, "%s%s%s%s: %s%s%s", ct_words_place(pod, room, sizeof(room)), paint->strong,
+                  pod->object, paint->end,
                   bad    ? paint->bad
                   : good ? paint->good
                          : "",

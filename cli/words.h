@@ -9,6 +9,8 @@
 #include "decide.h"
 #include "terminal.h"
 
+// "document 2 (line 14), ", in `room`; "" for an object that comes from the cluster.
+const char *ct_words_place(const struct ct_manifest_pod *pod, char *room, size_t size);
 // "document 2 (line 14), Deployment shop/web: would be protected", in one line. With the sentence for
 // what is refused.
 void ct_words_outcome(FILE *out, const struct ct_paint *paint, const struct ct_manifest_pod *pod,

@@ -271,9 +271,10 @@ static int take_user(struct loader *l, const json_t *user)
     return rc;
 }
 
-static int take_context(struct loader *l, const json_t *doc)
+// `current` NULL: the one that the file says.
+static int take_context(struct loader *l, const json_t *doc, const char *current)
 {
-    const char *current = ct_json_str(doc, "current-context");
+    current = current != NULL ? current : ct_json_str(doc, "current-context");
     const json_t *context = NULL;
     const json_t *cluster = NULL;
     const json_t *user = NULL;
@@ -300,6 +301,12 @@ static int take_context(struct loader *l, const json_t *doc)
 
 int ct_kube_config_load(const char *path, struct ct_kube_config *ret, struct ct_err *err)
 {
+    return ct_kube_config_load_context(path, NULL, ret, err);
+}
+
+int ct_kube_config_load_context(const char *path, const char *context, struct ct_kube_config *ret,
+                                struct ct_err *err)
+{
     CT_AUTO_SECRET_BUF text = {.max = MAX_KUBECONFIG, .secret = true};
     CT_AUTO_JSON doc = NULL;
     struct loader l = {.path = path, .err = err};
@@ -314,7 +321,7 @@ int ct_kube_config_load(const char *path, struct ct_kube_config *ret, struct ct_
     }
     rc = ct_kube_yaml_parse(text.data != NULL ? text.data : "", text.len, what, &doc, err);
     if (rc == 0) {
-        rc = take_context(&l, doc);
+        rc = take_context(&l, doc, context);
     }
     if (rc < 0) {
         ct_kube_config_done(&l.config);

@@ -40,6 +40,10 @@ CT_CHECKED int ct_kube_config_in_cluster(const char *folder, struct ct_kube_conf
 CT_CHECKED int ct_kube_config_load(const char *path, struct ct_kube_config *ret,
                                    struct ct_err *err);
 
+// As ct_kube_config_load(), of the context of that name; NULL: the current one.
+CT_CHECKED int ct_kube_config_load_context(const char *path, const char *context,
+                                           struct ct_kube_config *ret, struct ct_err *err);
+
 // Frees; keys and tokens are wiped. Zeroed afterwards. NULL is fine.
 void ct_kube_config_done(struct ct_kube_config *config);
 
