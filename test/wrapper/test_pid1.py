@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""The duties of PID 1: signals, orphans, stops, exit codes, terminals."""
+"""The duties of PID 1: signals, orphans, stops, terminals. See pid1_table.py for all the ways of them."""
 import ctypes
 import os
 import pathlib
@@ -19,8 +19,6 @@ import harness
 
 UNCATCHABLE = {signal.SIGKILL, signal.SIGSTOP}
 RESERVED = set(harness.RESERVED_SIGNALS)  # a Python program cannot wait for them
-STOPPING = {signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
-HARMLESS = {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH}
 ALL = [n for n in range(1, 65) if n not in UNCATCHABLE | RESERVED]
 
 # Waits for signals, tells each as "NUMBER CODE" on stdout, and ends by SIGKILL alone.
@@ -32,14 +30,6 @@ print("ready", flush=True)
 while True:
     info = signal.sigwaitinfo(all)
     print(info.si_signo, info.si_code, flush=True)
-"""
-# Dies by the signal of its argument.
-DIES = """
-import os, signal, sys
-n = int(sys.argv[1])
-if n not in (9, 32, 33):
-    signal.signal(n, signal.SIG_DFL)
-os.kill(os.getpid(), n)
 """
 
 
@@ -110,21 +100,6 @@ class Base(unittest.TestCase):
         process = self.start(python(LISTENER), **options)
         self.assertEqual(process.stdout.readline(), "ready\n")
         return process, children(process.pid)[0]
-
-
-class ExitCodes(Base):
-    def test_every_exit_code(self):
-        for code in range(256):
-            result = self.rig.run(["/bin/sh", "-c", f"exit {code}"])
-            self.assertEqual(result.returncode, code, result.stderr)
-
-    def test_every_signal_that_ends_a_program(self):
-        for number in range(1, 65):
-            if number in STOPPING | HARMLESS:
-                continue
-            with self.subTest(signal=number):
-                result = self.rig.run(python(DIES, number))
-                self.assertEqual(result.returncode, 128 + number, result.stderr)
 
 
 class Signals(Base):
