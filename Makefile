@@ -35,6 +35,10 @@ test: ## check, then every test there is (up to 40 min the first time, about 10 
 test-unit: ## unit tests, golden files and fuzz corpora, plain and with sanitizers
 	@tools/test unit
 
+.PHONY: test-pid1
+test-pid1: ## the duties of PID 1 as a table, as PID 1 and as an ordinary process (as root)
+	@tools/test pid1
+
 test-fuzz: ## each fuzz harness for 30 s
 	@tools/test fuzz
 
