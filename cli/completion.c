@@ -102,14 +102,41 @@ static void bash_value(const struct ct_command *command, const struct ct_option 
     }
 }
 
+// Does another program's command line follow behind "--"?
+static bool takes_program(const struct ct_command *command)
+{
+    const char *operands = command->table()->operands;
+    return operands != NULL && strncmp(operands, "-- ", 3) == 0;
+}
+
+// Behind "--" the shell's own commands and files are completed.
+static void bash_program(const struct ct_command *command)
+{
+    (void)printf("    if [ \"$command\" = %s ]; then\n"
+                 "        local each\n"
+                 "        for each in \"${COMP_WORDS[@]:2:COMP_CWORD-2}\"; do\n"
+                 "            [ \"$each\" = -- ] || continue\n"
+                 "            compopt -o filenames 2>/dev/null\n"
+                 "            COMPREPLY=($(compgen -c -f -- \"$word\"))\n"
+                 "            return\n"
+                 "        done\n"
+                 "    fi\n",
+                 command->name);
+}
+
 static void write_bash(void)
 {
     (void)fputs("_cloudtaser() {\n"
                 "    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}\n"
                 "    local command=${COMP_WORDS[1]} words=\n"
-                "    COMPREPLY=()\n"
-                "    case \"$command $before\" in\n",
+                "    COMPREPLY=()\n",
                 stdout);
+    for (size_t i = 0; i < ct_n_commands; i++) {
+        if (takes_program(&ct_commands[i])) {
+            bash_program(&ct_commands[i]);
+        }
+    }
+    (void)fputs("    case \"$command $before\" in\n", stdout);
     for (size_t i = 0; i < ct_n_commands; i++) {
         each_option(&ct_commands[i], bash_value);
     }
@@ -177,7 +204,8 @@ static void write_zsh(void)
         each_option(&ct_commands[i], zsh_option);
         (void)fputs(ct_commands[i].run == ct_completion_run
                         ? " \\\n            '1:shell:(bash zsh fish)' ;;\n"
-                        : " ;;\n",
+                    : takes_program(&ct_commands[i]) ? " \\\n            '*:::program:_normal' ;;\n"
+                                                     : " ;;\n",
                     stdout);
     }
     (void)fputs("    esac\n}\ncompdef _cloudtaser cloudtaser\n", stdout);
@@ -221,6 +249,12 @@ static void write_fish(void)
                 "-a 'bash zsh fish'\n",
                 stdout);
     for (size_t i = 0; i < ct_n_commands; i++) {
+        if (takes_program(&ct_commands[i])) {
+            (void)printf(
+                "complete -c cloudtaser -n '__fish_seen_subcommand_from %s; and contains -- "
+                "-- (commandline -opc)' -F\n",
+                ct_commands[i].name);
+        }
         each_option(&ct_commands[i], fish_option);
     }
 }

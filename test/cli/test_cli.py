@@ -235,6 +235,10 @@ class Completion(unittest.TestCase):
         self.assertEqual(self.complete("cloudtaser", "inject", "-f", "nod"), ["nodes.json"])
         self.assertEqual(self.complete("cloudtaser", "completion", "z"), ["zsh"])
         self.assertEqual(self.complete("cloudtaser", "inject", "--tls"), [])
+        self.assertIn("--secret-path", self.complete("cloudtaser", "run", "--sec"))
+        self.assertIn("printenv", self.complete("cloudtaser", "run", "--secret", "A=b#c", "--", "printe"))
+        self.assertEqual(self.complete("cloudtaser", "run", "--", "cat", "nodes.j"), ["nodes.json"])
+        self.assertEqual(self.complete("cloudtaser", "explain", "--from"), ["--from-cluster"])
 
     def test_the_other_shells_can_read_theirs(self):
         for shell in ("zsh", "fish"):

@@ -28,6 +28,7 @@ def product(name):
     """The path of one of the product's programs; RigError says how to build it."""
     places = {
         "cloudtaser-webhook": "webhook/cloudtaser-webhook",
+        "cloudtaser": "cli/cloudtaser",
         "cloudtaser-wrapper": "static/wrapper/cloudtaser-wrapper",
         "cloudtaser-injector": "static/injector/cloudtaser-injector",
     }
