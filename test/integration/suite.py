@@ -11,7 +11,7 @@ from process import RigError
 
 MODULES = ("test_admission", "test_author", "test_cluster", "test_nodes", "test_run",
            "test_login", "test_renewal", "test_failures", "test_server", "test_watch",
-           "test_certificates", "test_logs", "test_demo")
+           "test_certificates", "test_logs", "test_terminal", "test_demo")
 SKIP_STATUS = 77
 
 
