@@ -4,7 +4,7 @@
 PRESET ?= dev
 
 .DEFAULT_GOAL := help
-.PHONY: help build images demo test test-unit test-fuzz test-arm64 test-images test-integration test-chart bench check clean
+.PHONY: help build images demo test test-unit test-fuzz test-arm64 test-images test-integration test-chart attack-matrix bench check clean
 
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' Makefile
@@ -56,6 +56,12 @@ test-chart: ## the chart with the real Helm and a real API server
 
 test-cluster: ## the chart and pods of every kind on a real node
 	@tools/test cluster
+
+attack-matrix: ## each attack on five kernels, without and with the agent; writes docs/attack-matrix.md
+	@tools/setup build kernels
+	@tools/build dev all
+	@tools/build-kernels
+	@tools/attack-matrix
 
 bench: ## measure, and write build/bench.json
 	@tools/setup build static bench

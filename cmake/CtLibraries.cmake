@@ -3,7 +3,7 @@
 # prefix that tools/deps makes (CMAKE_PREFIX_PATH).
 #
 #   both worlds:   ct::crypto ct::ssl ct::curl ct::jansson ct::threads
-#   dynamic only:  ct::microhttpd ct::gnutls ct::cap ct::seccomp ct::yaml ct::cmocka
+#   dynamic only:  ct::microhttpd ct::gnutls ct::bpf ct::cap ct::seccomp ct::yaml ct::cmocka
 #
 # The webhook of the image (CT_IMAGE_PREFIX) is dynamic too, but for libcurl, which is our own, and for
 # OpenSSL: linked from Debian's archives it takes 1 MB less.
@@ -56,6 +56,7 @@ else()
                 INTERFACE_LINK_LIBRARIES PkgConfig::CT_crypto)
         endif()
         ct_find_dynamic(curl libcurl)
+        ct_find_dynamic(bpf libbpf)
         ct_find_dynamic(cap libcap)
         ct_find_dynamic(seccomp libseccomp)
         ct_find_dynamic(cmocka cmocka)

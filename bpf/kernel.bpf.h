@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+//
+// The kernel's structures as far as the programs read them: names alone matter, for libbpf places
+// each access by the running kernel's BTF (CO-RE). What exists in some kernels only is asked for by
+// bpf_core_field_exists(), never by a version.
+#ifndef CT_BPF_KERNEL_H
+#define CT_BPF_KERNEL_H
+
+// bpf_tracing.h then takes the kernel's names of the registers.
+#define __VMLINUX_H__
+
+typedef unsigned char __u8;
+typedef unsigned short __u16;
+typedef short __s16;
+typedef unsigned int __u32;
+typedef int __s32;
+typedef unsigned long long __u64;
+typedef long long __s64;
+typedef __u16 __be16;
+typedef __u32 __be32;
+typedef __u32 __wsum;
+typedef _Bool bool;
+
+#define true 1
+#define false 0
+#define NULL ((void *)0)
+
+enum bpf_map_type {
+    BPF_MAP_TYPE_HASH = 1,
+    BPF_MAP_TYPE_ARRAY = 2,
+    BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+    BPF_MAP_TYPE_RINGBUF = 27,
+};
+
+enum { BPF_ANY = 0, BPF_NOEXIST = 1 };
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct hlist_node {
+    struct hlist_node *next;
+};
+
+struct hlist_head {
+    struct hlist_node *first;
+};
+
+struct pid_namespace {
+    unsigned int level;
+};
+
+struct upid {
+    int nr;
+    struct pid_namespace *ns;
+};
+
+struct pid {
+    unsigned int level;
+    struct hlist_head tasks[4];
+    struct upid numbers[1];
+};
+
+typedef struct {
+    int counter;
+} atomic_t;
+
+struct signal_struct {
+    atomic_t live;
+};
+
+struct super_block {
+    unsigned long s_magic;
+    unsigned int s_dev;
+};
+
+struct inode {
+    unsigned short i_mode;
+    unsigned int i_rdev;
+    unsigned long i_ino;
+    struct super_block *i_sb;
+    void *i_private;
+};
+
+struct qstr {
+    const unsigned char *name;
+};
+
+struct dentry {
+    struct qstr d_name;
+    struct dentry *d_parent;
+    struct inode *d_inode;
+};
+
+struct path {
+    struct dentry *dentry;
+};
+
+struct file {
+    unsigned int f_flags;
+    unsigned int f_mode;
+    struct path f_path;
+    struct inode *f_inode;
+    void *private_data;
+};
+
+struct proc_inode {
+    struct pid *pid;
+    struct inode vfs_inode;
+};
+
+struct fdtable {
+    unsigned int max_fds;
+    struct file **fd;
+};
+
+struct files_struct {
+    struct fdtable *fdt;
+};
+
+struct mm_struct {
+    struct file *exe_file;
+};
+
+struct thread_info {
+    __u32 status;
+};
+
+struct task_struct {
+    struct thread_info thread_info;
+    void *stack;
+    unsigned int flags;
+    unsigned int ptrace;
+    int pid;
+    int tgid;
+    struct task_struct *real_parent;
+    struct task_struct *group_leader;
+    struct hlist_node pid_links[4];
+    struct pid *thread_pid;
+    struct mm_struct *mm;
+    struct files_struct *files;
+    struct signal_struct *signal;
+    char comm[16];
+};
+
+struct perf_event_attr {
+    __u32 type;
+    __u64 sample_type;
+};
+
+struct hw_perf_event {
+    struct task_struct *target;
+};
+
+struct perf_event {
+    struct perf_event_attr attr;
+    struct hw_perf_event hw;
+};
+
+struct pt_regs {
+    unsigned long r15;
+    unsigned long r14;
+    unsigned long r13;
+    unsigned long r12;
+    unsigned long bp;
+    unsigned long bx;
+    unsigned long r11;
+    unsigned long r10;
+    unsigned long r9;
+    unsigned long r8;
+    unsigned long ax;
+    unsigned long cx;
+    unsigned long dx;
+    unsigned long si;
+    unsigned long di;
+    unsigned long orig_ax;
+    unsigned long ip;
+    unsigned long cs;
+    unsigned long flags;
+    unsigned long sp;
+    unsigned long ss;
+};
+
+union bpf_attr {
+    __u32 prog_type;
+};
+
+struct bpf_raw_tracepoint_args {
+    __u64 args[2];
+};
+
+// Of these only the names count: bpf_core_enum_value() asks the running kernel for their values.
+enum bpf_func_id {
+    BPF_FUNC_task_pt_regs = 175,
+};
+
+enum lockdown_reason {
+    LOCKDOWN_DEV_MEM = 2,
+    LOCKDOWN_KEXEC = 4,
+    LOCKDOWN_HIBERNATION = 5,
+    LOCKDOWN_PCI_ACCESS = 6,
+    LOCKDOWN_IOPORT = 7,
+    LOCKDOWN_MSR = 8,
+    LOCKDOWN_DEBUGFS = 15,
+    LOCKDOWN_KCORE = 19,
+    LOCKDOWN_TRACEFS = 27,
+};
+
+enum kernel_load_data_id {
+    LOADING_MODULE = 2,
+    LOADING_KEXEC_IMAGE = 3,
+};
+
+enum kernel_read_file_id {
+    READING_MODULE = 2,
+    READING_KEXEC_IMAGE = 3,
+};
+
+#pragma clang attribute pop
+
+#endif

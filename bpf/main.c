@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// cloudtaser-agent: the node's enforcement by eBPF.
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "ct_version.h"
+#include "event.h"
+#include "guard.h"
+#include "option.h"
+#include "probe.h"
+#include "vectors.h"
+
+// Exit statuses.
+#define EXIT_GOOD 0
+#define EXIT_FAILED 1 // the kernel takes no programs of ours
+#define EXIT_USAGE 2
+
+#define POLL_MS 100
+
+enum output { OUTPUT_TEXT, OUTPUT_JSON };
+
+struct settings {
+    struct ct_option_list tiers;
+    bool strict;
+    int output;
+};
+
+static int check_tier(const char *value, struct ct_err *err)
+{
+    return ct_tier_from_name(value) > CT_TIER_NONE
+               ? 0
+               : ct_err_set(err, CT_EINVAL,
+                            "there is no tier \"%s\"; there are lsm, fmod_ret, kprobe and reactive",
+                            value);
+}
+
+static const char *const outputs[] = {"text", "json", NULL};
+
+static const struct ct_option probe_options[] = {
+    {.name = "tiers",
+     .kind = CT_OPTION_LIST,
+     .offset = offsetof(struct settings, tiers),
+     .argument = "TIER",
+     .help = "Try no other tier than this: lsm, fmod_ret, kprobe or reactive; may be given "
+             "repeatedly.",
+     .check = check_tier},
+    {.name = "strict",
+     .kind = CT_OPTION_BOOL,
+     .offset = offsetof(struct settings, strict),
+     .fallback = "false",
+     .help = "Refuse what concerns the whole kernel to everybody, other BPF programs included."},
+    {.name = "output",
+     .kind = CT_OPTION_CHOICE,
+     .offset = offsetof(struct settings, output),
+     .fallback = "text",
+     .argument = "FORMAT",
+     .help = "How the result is written.",
+     .choices = outputs,
+     .letter = 'o'},
+};
+
+static const struct ct_option_table probe_table = {
+    .program = "cloudtaser-agent probe",
+    .summary = "Try each attack vector on this kernel, harmlessly, and tell what refuses it.",
+    .options = probe_options,
+    .n = CT_ARRAY_LEN(probe_options),
+};
+
+static unsigned tiers_of(const struct ct_option_list *list)
+{
+    unsigned tiers = 0;
+    for (size_t i = 0; i < list->n; i++) {
+        tiers |= 1U << ct_tier_from_name(list->item[i]);
+    }
+    return tiers != 0 ? tiers : CT_TIERS_ALL;
+}
+
+static int probe(const struct settings *settings)
+{
+    struct ct_err err = {0};
+    CT_AUTO(ct_guard) *guard = NULL;
+    const struct ct_guard_options options = {.tiers = tiers_of(&settings->tiers),
+                                             .strict = settings->strict};
+    if (ct_guard_new(&options, &guard, &err) < 0) {
+        (void)fprintf(stderr, "cloudtaser-agent: %s\n", err.msg);
+        return EXIT_FAILED;
+    }
+    int rc = settings->output == OUTPUT_JSON ? ct_probe_json(guard, stdout, &err)
+                                             : ct_probe_text(guard, stdout, &err);
+    if (rc < 0) {
+        (void)fprintf(stderr, "cloudtaser-agent: %s\n", err.msg);
+    }
+    return rc < 0 ? EXIT_FAILED : EXIT_GOOD;
+}
+
+static int run_probe(int argc, char **argv)
+{
+    struct settings settings = {0};
+    struct ct_err err = {0};
+    int rc = ct_option_parse(&probe_table, argc, argv, &settings, &err);
+    if (rc == CT_OPTION_HELP) {
+        ct_option_help(&probe_table, stdout);
+        return EXIT_GOOD;
+    }
+    if (rc < 0) {
+        (void)fprintf(stderr, "%s\n", err.msg);
+        return EXIT_USAGE;
+    }
+    int status = rc == CT_OPTION_RUN ? probe(&settings) : EXIT_GOOD;
+    ct_option_free(&probe_table, &settings);
+    return status;
+}
+
+static const struct ct_option_table guard_table = {
+    .program = "cloudtaser-agent guard",
+    .summary =
+        "Run a program protected, and write a line of JSON for each attack on it to standard "
+        "error: cloudtaser-agent guard [OPTION]... -- COMMAND [ARGUMENT]...",
+    .options = probe_options,
+    .n = 2, // all but --output
+};
+
+static void tell(void *cls, const struct ct_event *event)
+{
+    (void)cls;
+    ct_event_json(event, stderr);
+}
+
+// Enforces until the program has ended; its status.
+static int guard_command(const struct settings *settings, char *const argv[])
+{
+    struct ct_err err = {0};
+    CT_AUTO(ct_guard) *guard = NULL;
+    struct ct_spawned spawned;
+    int status = 0;
+    const struct ct_guard_options options = {.tiers = tiers_of(&settings->tiers),
+                                             .strict = settings->strict};
+    int rc = ct_guard_new(&options, &guard, &err);
+    rc = rc == 0 ? ct_guard_spawn(guard, argv, &spawned, &err) : rc;
+    while (rc == 0 && waitpid(spawned.keeper, &status, WNOHANG) == 0) {
+        rc = ct_guard_poll(guard, POLL_MS, tell, NULL, &err);
+    }
+    if (rc < 0) {
+        (void)fprintf(stderr, "cloudtaser-agent: %s\n", err.msg);
+        return EXIT_FAILED;
+    }
+    return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILED;
+}
+
+static int run_guard(int argc, char **argv)
+{
+    struct settings settings = {0};
+    struct ct_err err = {0};
+    int end = 1;
+    while (end < argc && strcmp(argv[end], "--") != 0) {
+        end++;
+    }
+    int rc = ct_option_parse(&guard_table, end, argv, &settings, &err);
+    if (rc == CT_OPTION_HELP) {
+        ct_option_help(&guard_table, stdout);
+        return EXIT_GOOD;
+    }
+    if (rc < 0 || (rc == CT_OPTION_RUN && end + 1 >= argc)) {
+        (void)fprintf(stderr, "%s\n",
+                      rc < 0 ? err.msg : "cloudtaser-agent guard: no command behind --");
+        return EXIT_USAGE;
+    }
+    int status = rc == CT_OPTION_RUN ? guard_command(&settings, argv + end + 1) : EXIT_GOOD;
+    ct_option_free(&guard_table, &settings);
+    return status;
+}
+
+static int usage(FILE *out, int status)
+{
+    (void)fputs("Usage: cloudtaser-agent COMMAND [OPTION]...\n\n"
+                "Enforcement on the node, by eBPF.\n\nCommands:\n"
+                "  probe   try each attack vector on this kernel, and tell what refuses it\n"
+                "  guard   run a program protected, and tell of the attacks on it\n"
+                "\n`cloudtaser-agent COMMAND --help` tells its options.\n",
+                out);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    const char *command = argc > 1 ? argv[1] : "";
+    if (strcmp(command, "probe") == 0) {
+        return run_probe(argc - 1, argv + 1);
+    }
+    if (strcmp(command, "guard") == 0) {
+        return run_guard(argc - 1, argv + 1);
+    }
+    if (strcmp(command, "--version") == 0) {
+        (void)printf("cloudtaser-agent %s\n", CT_VERSION);
+        return EXIT_GOOD;
+    }
+    bool asked = strcmp(command, "--help") == 0 || strcmp(command, "-h") == 0;
+    return asked ? usage(stdout, EXIT_GOOD) : usage(stderr, EXIT_USAGE);
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+//
+// The tier `kprobe`: a system call is not carried out at all. Needs CONFIG_BPF_KPROBE_OVERRIDE. x86-64's
+// entries take their arguments from the caller's registers.
+#include "syscall.bpf.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+static __always_inline void read_arguments(struct pt_regs *ctx, struct arguments *ret)
+{
+    struct pt_regs *caller = (struct pt_regs *)ctx->di;
+    ret->a[0] = BPF_CORE_READ(caller, di);
+    ret->a[1] = BPF_CORE_READ(caller, si);
+    ret->a[2] = BPF_CORE_READ(caller, dx);
+    ret->a[3] = BPF_CORE_READ(caller, r10);
+}
+
+static __always_inline void read_arguments_32(struct pt_regs *ctx, struct arguments *ret)
+{
+    struct pt_regs *caller = (struct pt_regs *)ctx->di;
+    ret->a[0] = (__u32)BPF_CORE_READ(caller, bx);
+    ret->a[1] = (__u32)BPF_CORE_READ(caller, cx);
+    ret->a[2] = (__u32)BPF_CORE_READ(caller, dx);
+    ret->a[3] = (__u32)BPF_CORE_READ(caller, si);
+}
+
+static __always_inline int override(struct pt_regs *ctx, struct verdict verdict)
+{
+    if (verdict.vector != 0) {
+        record(verdict.vector, CT_TIER_KPROBE, CT_ACTION_DENIED, verdict.victim);
+        bpf_override_return(ctx, -EPERM);
+    }
+    return 0;
+}
+
+// Both entries of a system call: 64 bits and, for programs of 32 bits, i386's.
+#define SYSCALL(name, verdict)                                                                     \
+    SEC("kprobe/__x64_sys_" #name)                                                                 \
+    int kp_##name(struct pt_regs *ctx)                                                             \
+    {                                                                                              \
+        struct arguments in;                                                                       \
+        read_arguments(ctx, &in);                                                                  \
+        return override(ctx, verdict);                                                             \
+    }                                                                                              \
+    SEC("kprobe/__ia32_sys_" #name)                                                                \
+    int kp32_##name(struct pt_regs *ctx)                                                           \
+    {                                                                                              \
+        struct arguments in;                                                                       \
+        read_arguments_32(ctx, &in);                                                               \
+        return override(ctx, verdict);                                                             \
+    }
+
+SYSCALL(ptrace, on_ptrace(&in))
+SYSCALL(process_vm_readv, against_number(CT_V_VM_READV, in.a[0]))
+SYSCALL(process_vm_writev, against_number(CT_V_VM_WRITEV, in.a[0]))
+SYSCALL(pidfd_getfd, against_pidfd(CT_V_PIDFD_GETFD, in.a[0]))
+SYSCALL(process_madvise, against_pidfd(CT_V_MEMORY_ADVICE, in.a[0]))
+SYSCALL(move_pages, against_number(CT_V_MEMORY_ADVICE, in.a[0]))
+SYSCALL(migrate_pages, against_number(CT_V_MEMORY_ADVICE, in.a[0]))
+SYSCALL(kcmp, on_kcmp(&in))
+SYSCALL(get_robust_list, against_number(CT_V_COMPARE, in.a[0]))
+SYSCALL(perf_event_open, on_perf_call(&in))
+SYSCALL(bpf, on_bpf_call(&in))
+SYSCALL(setns, on_setns(&in))
+SYSCALL(io_uring_setup, on_io_uring_setup())
+SYSCALL(kexec_load, kernel_wide(CT_V_KEXEC))
+SYSCALL(kexec_file_load, kernel_wide(CT_V_KEXEC_FILE))
+SYSCALL(init_module, kernel_wide(CT_V_MODULE))
+SYSCALL(finit_module, kernel_wide(CT_V_MODULE))
+SYSCALL(ioperm, kernel_wide(CT_V_IO_PORTS))
+SYSCALL(iopl, kernel_wide(CT_V_IO_PORTS))

@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "selftest.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "vectors.h"
+
+// How an attacker's process ends.
+#define EXIT_TRIED 0
+#define EXIT_ABSENT 2
+
+// A process that waits to be told to go on.
+struct waiting {
+    pid_t pid;
+    int go; // write end of its pipe
+};
+
+// What is attacked, made anew for each run: the maker is marked, and what it forks inherits the mark as any child
+// of a protected process does.
+struct scene {
+    const struct ct_selftest_maps *maps;
+    pid_t maker;
+    int orders;  // to the maker
+    int answers; // from it
+    struct ct_victim marked;
+    struct ct_victim plain;
+};
+
+// Ends with its parent, also with one that had ended before this was asked for: what stayed would hold the
+// programs' descriptors, and so go on enforcing.
+static void end_with(pid_t parent)
+{
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) {
+        _exit(EXIT_TRIED);
+    }
+}
+
+static void sleep_for_good(void)
+{
+    for (;;) {
+        (void)pause();
+    }
+}
+
+static pid_t fork_idle(void)
+{
+    pid_t parent = getpid();
+    pid_t pid = fork();
+    if (pid == 0) {
+        end_with(parent);
+        sleep_for_good();
+    }
+    return pid;
+}
+
+static _Noreturn void attack(ct_attempt attempt, const struct ct_victim *victim, int wait_fd)
+{
+    char byte;
+    if (read(wait_fd, &byte, 1) != 1) {
+        _exit(EXIT_TRIED);
+    }
+    _exit(attempt(victim) == 0 ? EXIT_TRIED : EXIT_ABSENT);
+}
+
+// Forks a process that attacks once a byte is written to *ret's pipe.
+static int fork_attacker(ct_attempt attempt, const struct ct_victim *victim, struct waiting *ret)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) {
+        return -1;
+    }
+    pid_t parent = getpid();
+    ret->pid = fork();
+    if (ret->pid == 0) {
+        end_with(parent);
+        (void)close(ends[1]);
+        attack(attempt, victim, ends[0]);
+    }
+    (void)close(ends[0]);
+    ret->go = ends[1];
+    if (ret->pid < 0) {
+        (void)close(ret->go);
+        return -1;
+    }
+    return 0;
+}
+
+// ---- the maker ----
+
+// An order: attempt NULL asks for an idle process, else for an attacker on itself.
+struct order {
+    ct_attempt attempt;
+};
+
+static _Noreturn void make(int orders, int answers)
+{
+    struct order order;
+    while (read(orders, &order, sizeof(order)) == (ssize_t)sizeof(order)) {
+        struct waiting made = {.pid = -1, .go = -1};
+        int status = 0;
+        char byte;
+        if (order.attempt == NULL) {
+            made.pid = fork_idle();
+        } else if (fork_attacker(order.attempt, NULL, &made) != 0) {
+            made.pid = -1;
+        }
+        if (write(answers, &made.pid, sizeof(made.pid)) != (ssize_t)sizeof(made.pid)) {
+            break;
+        }
+        if (order.attempt == NULL || made.pid < 0) {
+            continue;
+        }
+        // Its fellow has told the kernel whom to look at: now it goes.
+        bool told = read(orders, &byte, 1) == 1 && write(made.go, &byte, 1) == 1;
+        (void)close(made.go);
+        status = told && waitpid(made.pid, &status, 0) == made.pid ? status : -1;
+        if (write(answers, &status, sizeof(status)) != (ssize_t)sizeof(status)) {
+            break;
+        }
+    }
+    _exit(0);
+}
+
+static void end(pid_t pid)
+{
+    if (pid > 0) {
+        (void)kill(pid, SIGKILL);
+        (void)waitpid(pid, NULL, 0);
+    }
+}
+
+static void close_victim(struct ct_victim *victim)
+{
+    if (victim->pidfd >= 0) {
+        (void)close(victim->pidfd);
+    }
+}
+
+static void leave(struct scene *scene)
+{
+    close_victim(&scene->marked);
+    close_victim(&scene->plain);
+    end(scene->maker); // and what it made with it
+    end(scene->plain.pid);
+    if (scene->orders >= 0) {
+        (void)close(scene->orders);
+    }
+    if (scene->answers >= 0) {
+        (void)close(scene->answers);
+    }
+}
+
+static pid_t ordered(const struct scene *scene, ct_attempt attempt)
+{
+    struct order order = {.attempt = attempt};
+    pid_t pid = -1;
+    bool made = write(scene->orders, &order, sizeof(order)) == (ssize_t)sizeof(order) &&
+                read(scene->answers, &pid, sizeof(pid)) == (ssize_t)sizeof(pid);
+    return made ? pid : -1;
+}
+
+static int begin_maker(struct scene *scene, struct ct_err *err)
+{
+    int orders[2];
+    int answers[2];
+    if (pipe2(orders, O_CLOEXEC) != 0 || pipe2(answers, O_CLOEXEC) != 0) {
+        return ct_err_errno(err, "cannot make a pipe for the self-test");
+    }
+    scene->orders = orders[1];
+    scene->answers = answers[0];
+    pid_t parent = getpid();
+    scene->maker = fork();
+    if (scene->maker == 0) {
+        end_with(parent);
+        (void)close(orders[1]);
+        (void)close(answers[0]);
+        make(orders[0], answers[1]);
+    }
+    (void)close(orders[0]);
+    (void)close(answers[1]);
+    return scene->maker > 0 ? 0 : ct_err_errno(err, "cannot fork for the self-test");
+}
+
+static int enter(struct scene *scene, struct ct_err *err)
+{
+    int rc = begin_maker(scene, err);
+    if (rc < 0) {
+        return rc;
+    }
+    __u32 key = (__u32)scene->maker;
+    const struct ct_mark mark = {.root = key};
+    if (bpf_map_update_elem(scene->maps->marks, &key, &mark, BPF_ANY) != 0) {
+        return ct_err_errno(err, "cannot mark a process for the self-test");
+    }
+    scene->marked.pid = ordered(scene, NULL);
+    scene->plain.pid = fork_idle();
+    if (scene->marked.pid < 0 || scene->plain.pid < 0) {
+        return ct_err_errno(err, "cannot fork for the self-test");
+    }
+    scene->marked.pidfd = (int)syscall(SYS_pidfd_open, scene->marked.pid, 0);
+    scene->plain.pidfd = (int)syscall(SYS_pidfd_open, scene->plain.pid, 0);
+    return 0;
+}
+
+// ---- a try ----
+
+static int watch(const struct scene *scene, pid_t tester)
+{
+    struct ct_guard_config config;
+    __u32 key = 0;
+    if (bpf_map_lookup_elem(scene->maps->config, &key, &config) != 0) {
+        return -1;
+    }
+    config.tester = tester > 0 ? (__u32)tester : 0;
+    return bpf_map_update_elem(scene->maps->config, &key, &config, BPF_ANY);
+}
+
+static __u64 proof(const struct scene *scene, enum ct_tier tier, enum ct_vector vector)
+{
+    __u32 key = (__u32)tier * CT_V_COUNT + (__u32)vector;
+    __u64 n = 0;
+    return bpf_map_lookup_elem(scene->maps->proofs, &key, &n) == 0 ? n : 0;
+}
+
+static void proofs_of(const struct scene *scene, enum ct_vector vector, __u64 ret[CT_TIER_COUNT])
+{
+    for (int tier = 0; tier < CT_TIER_COUNT; tier++) {
+        ret[tier] = proof(scene, (enum ct_tier)tier, vector);
+    }
+}
+
+// Returns the attacker's wait status, or -1.
+static int try_outside(const struct scene *scene, ct_attempt attempt,
+                       const struct ct_victim *victim)
+{
+    struct waiting attacker;
+    int status = -1;
+    if (fork_attacker(attempt, victim, &attacker) != 0) {
+        return -1;
+    }
+    bool went = watch(scene, attacker.pid) == 0 && write(attacker.go, "", 1) == 1;
+    (void)close(attacker.go);
+    return waitpid(attacker.pid, &status, 0) == attacker.pid && went ? status : -1;
+}
+
+static int try_inside(const struct scene *scene, ct_attempt attempt)
+{
+    pid_t pid = ordered(scene, attempt);
+    int status = -1;
+    bool went = pid > 0 && watch(scene, pid) == 0 && write(scene->orders, "", 1) == 1 &&
+                read(scene->answers, &status, sizeof(status)) == (ssize_t)sizeof(status);
+    return went ? status : -1;
+}
+
+static struct ct_result try_vector(const struct scene *scene, const struct ct_vector_info *info)
+{
+    struct ct_result result = {.outcome = CT_OUTCOME_OPEN, .tier = CT_TIER_NONE};
+    __u64 before[CT_TIER_COUNT];
+    __u64 after[CT_TIER_COUNT];
+    proofs_of(scene, info->vector, before);
+    int status = info->on_itself ? try_inside(scene, info->attempt)
+                                 : try_outside(scene, info->attempt, &scene->marked);
+    proofs_of(scene, info->vector, after);
+    for (int tier = CT_TIER_COUNT - 1; tier > 0; tier--) {
+        if (after[tier] != before[tier]) {
+            result = (struct ct_result){CT_OUTCOME_REFUSED, (enum ct_tier)tier};
+            break;
+        }
+    }
+    if (result.outcome != CT_OUTCOME_REFUSED) {
+        bool absent = status != -1 && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_ABSENT;
+        result.outcome = absent ? CT_OUTCOME_ABSENT : CT_OUTCOME_OPEN;
+        return result;
+    }
+    bool all_refused = info->kernel_wide || (info->call_wide && result.tier == CT_TIER_KPROBE);
+    if (!all_refused && !info->on_itself) {
+        (void)try_outside(scene, info->attempt, &scene->plain);
+        proofs_of(scene, info->vector, before);
+        if (before[result.tier] != after[result.tier]) {
+            result.outcome = CT_OUTCOME_OVERDONE;
+        }
+    }
+    return result;
+}
+
+int ct_selftest(const struct ct_selftest_maps *maps, __u64 wanted, struct ct_result ret[CT_V_COUNT],
+                struct ct_err *err)
+{
+    struct scene scene = {.maps = maps,
+                          .maker = -1,
+                          .orders = -1,
+                          .answers = -1,
+                          .marked = {.pid = -1, .pidfd = -1},
+                          .plain = {.pid = -1, .pidfd = -1}};
+    size_t n;
+    const struct ct_vector_info *vectors = ct_vectors(&n);
+    int rc = enter(&scene, err);
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        if ((wanted >> vectors[i].vector & 1) != 0) {
+            ret[vectors[i].vector] = try_vector(&scene, &vectors[i]);
+        }
+    }
+    (void)watch(&scene, 0);
+    leave(&scene);
+    return rc;
+}

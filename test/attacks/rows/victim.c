@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is attacked: prints `PID ADDRESS FD` of the text that it holds in its memory and in a file, and then makes
+// system calls for good, one of them with the text's address.
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "row.h"
+
+int main(void)
+{
+    char *text = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    int fd = memfd_create("victim", MFD_CLOEXEC);
+    if (text == MAP_FAILED || fd < 0) {
+        return 1;
+    }
+    memcpy(text, ROW_TEXT, sizeof(ROW_TEXT));
+    if (write(fd, ROW_TEXT, sizeof(ROW_TEXT)) != (ssize_t)sizeof(ROW_TEXT)) {
+        return 1;
+    }
+    printf("%d %lx %d\n", (int)getpid(), (unsigned long)text, fd);
+    fflush(stdout);
+    for (;;) {
+        // Goes nowhere: the number is no descriptor.
+        (void)!write(-1, text, sizeof(ROW_TEXT));
+        usleep(5000);
+    }
+}

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A virtual machine without a disk: a kernel of tools/build-kernels, and an initial file system that holds busybox,
+cloudtaser-agent, other programs, and one script."""
+
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+BOOT_SECONDS = 900  # under emulation, on a busy machine
+
+BEGIN = """#!/bin/busybox sh
+/bin/busybox --install -s /bin
+export PATH=/bin
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+mount -t debugfs debugfs /sys/kernel/debug
+mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null
+mount -t bpf bpf /sys/fs/bpf
+mount -t securityfs securityfs /sys/kernel/security
+# The kernel's own lines must not tear ours.
+dmesg -n 1
+"""
+
+
+def _folder_of(tool):
+    return pathlib.Path(subprocess.check_output([ROOT / "tools" / tool, "--print"], text=True).strip())
+
+
+def _libraries(program):
+    """What the loader needs of a dynamic program."""
+    listed = subprocess.run(["ldd", program], check=True, capture_output=True, text=True).stdout
+    return re.findall(r"(/\S+) \(0x", listed)
+
+
+def _make_initramfs(folder, build, programs, script):
+    root = folder / "root"
+    for name in ("bin", "proc", "sys", "dev", "tmp"):
+        (root / name).mkdir(parents=True)
+    agent = build / "bpf/cloudtaser-agent"
+    for path in [pathlib.Path("/bin/busybox"), agent, *programs]:
+        shutil.copy(path, root / "bin")
+    for path in _libraries(agent):
+        (root / path[1:]).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, root / path[1:])
+    init = root / "init"
+    init.write_text(BEGIN + script + "\npoweroff -f\n")
+    init.chmod(0o755)
+    image = folder / "initramfs"
+    listed = "\n".join(str(p.relative_to(root)) for p in sorted(root.rglob("*")))
+    with open(image, "wb") as out:
+        subprocess.run(["cpio", "--quiet", "-o", "-H", "newc", "-R", "0:0"], cwd=root, input=listed.encode(),
+                       stdout=out, check=True)
+    return image
+
+
+def run(build, kernel, options, programs, script, machine=("-accel", "tcg,thread=multi", "-smp", "2")):
+    """Boots, runs the script as root, and gives the console's lines. `programs` are static, and found in PATH."""
+    with tempfile.TemporaryDirectory(prefix="cloudtaser-machine-") as folder:
+        image = _make_initramfs(pathlib.Path(folder), pathlib.Path(build), programs, script)
+        said = subprocess.run(
+            [_folder_of("build-vm") / "qemu", *machine, "-cpu", "max", "-m", "768", "-nographic", "-no-reboot",
+             "-nic", "none", "-kernel", _folder_of("build-kernels") / kernel / "kernel", "-initrd", image, "-append",
+             f"console=ttyS0 quiet panic=-1 {options}"],
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=BOOT_SECONDS, check=False)
+    return said.stdout.decode(errors="replace").replace("\r", "").splitlines()

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "expect.h"
+
+#include <jansson.h>
+#include <string.h>
+
+#include "event.h"
+#include "vectors.h"
+
+// What the event is written as; the caller's.
+static json_t *written(const struct ct_event *event)
+{
+    char *text = NULL;
+    size_t len = 0;
+    FILE *out = open_memstream(&text, &len);
+    assert_non_null(out);
+    ct_event_json(event, out);
+    assert_int_equal(fclose(out), 0);
+    assert_true(len > 0 && text[len - 1] == '\n');
+    assert_null(memchr(text, '\n', len - 1));
+    json_t *json = json_loadb(text, len, 0, NULL);
+    free(text);
+    assert_non_null(json);
+    return json;
+}
+
+static const char *at(const json_t *json, const char *object, const char *key)
+{
+    return json_string_value(json_object_get(json_object_get(json, object), key));
+}
+
+static void test_a_refusal(void **state)
+{
+    (void)state;
+    const struct ct_event event = {.vector = CT_V_VM_READV,
+                                   .action = CT_ACTION_DENIED,
+                                   .tier = CT_TIER_LSM,
+                                   .tgid = 10,
+                                   .pid = 11,
+                                   .uid = 1000,
+                                   .parent = 9,
+                                   .victim = 7,
+                                   .cgroup = 1ULL << 40,
+                                   .comm = "reader",
+                                   .exe = "reader"};
+    json_t *json = written(&event);
+    assert_string_equal(json_string_value(json_object_get(json, "vector")), "process_vm_readv");
+    assert_string_equal(json_string_value(json_object_get(json, "action")), "denied");
+    assert_string_equal(json_string_value(json_object_get(json, "tier")), "lsm");
+    assert_string_equal(at(json, "attacker", "comm"), "reader");
+    const json_t *attacker = json_object_get(json, "attacker");
+    assert_int_equal(json_integer_value(json_object_get(attacker, "pid")), 10);
+    assert_int_equal(json_integer_value(json_object_get(attacker, "cgroup")), 1LL << 40);
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(json, "victim"), "pid")),
+                     7);
+    json_decref(json);
+}
+
+// The attacker names itself, up to the last byte, and cannot forge a line by it.
+static void test_names_are_the_attackers(void **state)
+{
+    (void)state;
+    struct ct_event event = {.vector = 9999, .action = CT_ACTION_KILLED, .tier = 77};
+    memcpy(event.comm, "\"},\n\x01\xff\xc3\\abcdefgh", sizeof(event.comm));
+    memset(event.exe, 'x', sizeof(event.exe));
+    json_t *json = written(&event);
+    assert_string_equal(json_string_value(json_object_get(json, "vector")), "unknown");
+    assert_string_equal(json_string_value(json_object_get(json, "action")), "killed");
+    assert_string_equal(json_string_value(json_object_get(json, "tier")), "unknown");
+    assert_string_equal(at(json, "attacker", "comm"), "\"},\n\x01??\\abcdefgh");
+    assert_int_equal(strlen(at(json, "attacker", "exe")), sizeof(event.exe));
+    json_decref(json);
+}
+
+static void test_the_table_of_vectors(void **state)
+{
+    (void)state;
+    size_t n;
+    const struct ct_vector_info *vectors = ct_vectors(&n);
+    for (size_t i = 0; i < n; i++) {
+        assert_true(i == 0 || vectors[i - 1].vector < vectors[i].vector);
+        assert_ptr_equal(ct_vector_info(vectors[i].vector), &vectors[i]);
+        assert_non_null(vectors[i].attempt);
+    }
+    assert_null(ct_vector_info((enum ct_vector)0));
+}
+
+static void test_the_names_of_tiers(void **state)
+{
+    (void)state;
+    for (int tier = CT_TIER_REACTIVE; tier < CT_TIER_COUNT; tier++) {
+        assert_int_equal(ct_tier_from_name(ct_tier_name((enum ct_tier)tier)), tier);
+    }
+    assert_int_equal(ct_tier_from_name("none"), -1);
+    assert_int_equal(ct_tier_from_name(""), -1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_refusal),
+        cmocka_unit_test(test_names_are_the_attackers),
+        cmocka_unit_test(test_the_table_of_vectors),
+        cmocka_unit_test(test_the_names_of_tiers),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
