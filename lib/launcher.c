@@ -6,158 +6,172 @@
 #include "cleanup.h"
 #include "text.h"
 
-// clang-format off: one name a line would be a long way to read
-static const char *const launchers[] = {
+#define ONE CT_LAUNCHER_ONE
+#define SHELL CT_LAUNCHER_SHELL
+#define MANY CT_LAUNCHER_MANY
+
+struct row {
+    const char *name;
+    enum ct_launcher_kind kind;
+};
+
+// clang-format off: one name a line, however short
+static const struct row launchers[] = {
     // shells
-    "sh",
-    "bash",
-    "rbash",
-    "dash",
-    "ash",
-    "hush",
-    "zsh",
-    "ksh",
-    "mksh",
-    "lksh",
-    "oksh",
-    "pdksh",
-    "fish",
-    "csh",
-    "tcsh",
-    "yash",
-    "posh",
-    "elvish",
-    "pwsh",
-    "xonsh",
-    "osh",
+    {"sh", SHELL},
+    {"bash", SHELL},
+    {"rbash", SHELL},
+    {"dash", SHELL},
+    {"ash", SHELL},
+    {"hush", SHELL},
+    {"zsh", SHELL},
+    {"ksh", SHELL},
+    {"mksh", SHELL},
+    {"lksh", SHELL},
+    {"oksh", SHELL},
+    {"pdksh", SHELL},
+    {"fish", MANY},
+    {"csh", MANY},
+    {"tcsh", MANY},
+    {"yash", SHELL},
+    {"posh", SHELL},
+    {"elvish", MANY},
+    {"pwsh", MANY},
+    {"xonsh", MANY},
+    {"osh", MANY},
     // PID 1 of containers
-    "tini",
-    "dumb-init",
-    "catatonit",
-    "docker-init",
-    "podman-init",
-    "minit",
-    "my_init",
-    "init",
-    "systemd",
+    {"tini", ONE},
+    {"dumb-init", ONE},
+    {"catatonit", ONE},
+    {"docker-init", ONE},
+    {"podman-init", ONE},
+    {"minit", MANY},
+    {"my_init", MANY},
+    {"init", MANY},
+    {"systemd", MANY},
     // another user, another root, other limits
-    "gosu",
-    "su-exec",
-    "su",
-    "sudo",
-    "doas",
-    "runuser",
-    "setpriv",
-    "setuidgid",
-    "chpst",
-    "capsh",
-    "chroot",
-    "unshare",
-    "nsenter",
-    "fakeroot",
-    "fakechroot",
-    "proot",
-    "bwrap",
-    "firejail",
-    "setarch",
-    "linux32",
-    "linux64",
-    "prlimit",
-    "softlimit",
-    "pkexec",
+    {"gosu", ONE},
+    {"su-exec", ONE},
+    {"su", ONE},
+    {"sudo", MANY},
+    {"doas", MANY},
+    {"runuser", ONE},
+    {"setpriv", ONE},
+    {"setuidgid", ONE},
+    {"chpst", ONE},
+    {"capsh", ONE},
+    {"chroot", ONE},
+    {"unshare", MANY},
+    {"nsenter", MANY},
+    {"fakeroot", MANY},
+    {"fakechroot", MANY},
+    {"proot", MANY},
+    {"bwrap", MANY},
+    {"firejail", MANY},
+    {"setarch", ONE},
+    {"linux32", ONE},
+    {"linux64", ONE},
+    {"prlimit", ONE},
+    {"softlimit", ONE},
+    {"pkexec", MANY},
     // environment, time, priority, descriptors
-    "env",
-    "envdir",
-    "envconsul",
-    "nohup",
-    "timeout",
-    "nice",
-    "ionice",
-    "chrt",
-    "taskset",
-    "numactl",
-    "setsid",
-    "stdbuf",
-    "time",
-    "flock",
-    "watch",
-    "script",
-    "unbuffer",
-    "expect",
-    "catchsegv",
-    "strace",
-    "ltrace",
-    "gdb",
-    "gdbserver",
-    "perf",
-    "valgrind",
-    "rlwrap",
-    "socat",
-    "dtach",
-    "screen",
-    "tmux",
-    "daemonize",
-    "entr",
+    {"env", ONE},
+    {"envdir", ONE},
+    {"envconsul", MANY},
+    {"nohup", ONE},
+    {"timeout", ONE},
+    {"nice", ONE},
+    {"ionice", ONE},
+    {"chrt", ONE},
+    {"taskset", ONE},
+    {"numactl", ONE},
+    {"setsid", ONE},
+    {"stdbuf", ONE},
+    {"time", ONE},
+    {"flock", ONE},
+    {"watch", MANY},
+    {"script", MANY},
+    {"unbuffer", MANY},
+    {"expect", MANY},
+    {"catchsegv", MANY},
+    {"strace", MANY},
+    {"ltrace", MANY},
+    {"gdb", MANY},
+    {"gdbserver", MANY},
+    {"perf", MANY},
+    {"valgrind", MANY},
+    {"rlwrap", MANY},
+    {"socat", MANY},
+    {"dtach", MANY},
+    {"screen", MANY},
+    {"tmux", MANY},
+    {"daemonize", MANY},
+    {"entr", MANY},
     // lists of commands
-    "xargs",
-    "parallel",
-    "make",
-    "run-parts",
-    "start-stop-daemon",
-    "openrc-run",
-    "direnv",
+    {"xargs", MANY},
+    {"parallel", MANY},
+    {"make", MANY},
+    {"run-parts", MANY},
+    {"start-stop-daemon", MANY},
+    {"openrc-run", MANY},
+    {"direnv", MANY},
     // supervisors
-    "supervisord",
-    "circusd",
-    "honcho",
-    "foreman",
-    "goreman",
-    "hivemind",
-    "overmind",
-    "pm2",
-    "pm2-runtime",
-    "monit",
-    "runit",
-    "runit-init",
-    "runsv",
-    "runsvdir",
-    "runsvchdir",
-    "sv",
-    "svscan",
-    "supervise",
-    "s6-svscan",
-    "s6-supervise",
-    "s6-setuidgid",
-    "s6-envdir",
-    "s6-env",
-    "s6-rc",
-    "s6-overlay-suexec",
-    "s6-softlimit",
-    "s6-setsid",
-    "s6-applyuidgid",
-    "execlineb",
-    "dinit",
-    "pebble",
-    "watchexec",
-    "nodemon",
-    "containerpilot",
-    "crond",
-    "cron",
+    {"supervisord", MANY},
+    {"circusd", MANY},
+    {"honcho", MANY},
+    {"foreman", MANY},
+    {"goreman", MANY},
+    {"hivemind", MANY},
+    {"overmind", MANY},
+    {"pm2", MANY},
+    {"pm2-runtime", MANY},
+    {"monit", MANY},
+    {"runit", MANY},
+    {"runit-init", MANY},
+    {"runsv", MANY},
+    {"runsvdir", MANY},
+    {"runsvchdir", MANY},
+    {"sv", MANY},
+    {"svscan", MANY},
+    {"supervise", MANY},
+    {"s6-svscan", MANY},
+    {"s6-supervise", MANY},
+    {"s6-setuidgid", ONE},
+    {"s6-envdir", ONE},
+    {"s6-env", ONE},
+    {"s6-rc", MANY},
+    {"s6-overlay-suexec", MANY},
+    {"s6-softlimit", ONE},
+    {"s6-setsid", ONE},
+    {"s6-applyuidgid", ONE},
+    {"execlineb", MANY},
+    {"dinit", MANY},
+    {"pebble", MANY},
+    {"watchexec", MANY},
+    {"nodemon", MANY},
+    {"containerpilot", MANY},
+    {"crond", MANY},
+    {"cron", MANY},
     // scripts that start the program proper through a shell
-    "npm",
-    "npx",
-    "yarn",
-    "pnpm",
-    "bundle",
-    "rake",
+    {"npm", MANY},
+    {"npx", MANY},
+    {"yarn", MANY},
+    {"pnpm", MANY},
+    {"bundle", MANY},
+    {"rake", MANY},
 };
 // clang-format on
 
 // Programs that are many programs: which one, their arguments say.
-static const char *const multi_calls[] = {"busybox", "toybox", "coreutils", "sbase-box", "uutils"};
+static const struct row multi_calls[] = {
+    {"busybox", MANY}, {"toybox", MANY}, {"coreutils", MANY}, {"sbase-box", MANY}, {"uutils", MANY},
+};
 
 // Programs that run the script that their first argument names.
-static const char *const interpreters[] = {"python", "pypy", "perl", "ruby", "node", "nodejs"};
+static const struct row interpreters[] = {
+    {"python", MANY}, {"pypy", MANY}, {"perl", MANY},
+    {"ruby", MANY},   {"node", MANY}, {"nodejs", MANY},
+};
 
 // Endings of builds for one machine ("gosu-amd64", "tini-static", "busybox.static").
 static const char *const endings[] = {"-static",  ".static", "-muslc",   "-musl",
@@ -168,6 +182,8 @@ static const char *const endings[] = {"-static",  ".static", "-muslc",   "-musl"
 static const char *const loader_options[] = {
     "--library-path",         "--preload",          "--audit", "--argv0", "--inhibit-rpath",
     "--glibc-hwcaps-prepend", "--glibc-hwcaps-mask"};
+
+static const struct ct_launcher none = {NULL, MANY, 0};
 
 struct name {
     const char *s;
@@ -182,11 +198,11 @@ static struct name base_name(const char *path)
     return (struct name){base, strlen(base)};
 }
 
-static const char *look_up(struct name name, const char *const *table, size_t n)
+static const struct row *look_up(struct name name, const struct row *table, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        if (strlen(table[i]) == name.len && memcmp(table[i], name.s, name.len) == 0) {
-            return table[i];
+        if (strlen(table[i].name) == name.len && memcmp(table[i].name, name.s, name.len) == 0) {
+            return &table[i];
         }
     }
     return NULL;
@@ -217,23 +233,24 @@ static bool cut_ending(struct name *name)
 }
 
 // As look_up(), endings cut off one by one ("dumb-init_1.2.5_x86_64").
-static const char *find(struct name name, const char *const *table, size_t n)
+static const struct row *find(struct name name, const struct row *table, size_t n)
 {
-    const char *found = look_up(name, table, n);
+    const struct row *found = look_up(name, table, n);
     while (found == NULL && cut_ending(&name)) {
         found = look_up(name, table, n);
     }
     return found;
 }
 
-static const char *find_launcher(const char *path)
+static struct ct_launcher find_launcher(const char *path, size_t skip)
 {
-    return find(base_name(path), launchers, CT_ARRAY_LEN(launchers));
+    const struct row *found = find(base_name(path), launchers, CT_ARRAY_LEN(launchers));
+    return found != NULL ? (struct ct_launcher){found->name, found->kind, skip} : none;
 }
 
 // argv[0] names the applet, unless it is the multi-call program itself: then argv[1] does. One that
 // does not say which applet runs is taken for a launcher: nothing shows that it is none.
-static const char *find_applet(const char *program, const char *const *argv, size_t argc)
+static struct ct_launcher find_applet(const char *program, const char *const *argv, size_t argc)
 {
     static const char coreutils_option[] = "--coreutils-prog";
     size_t i = 0;
@@ -241,14 +258,14 @@ static const char *find_applet(const char *program, const char *const *argv, siz
         i = 1;
     }
     if (i >= argc) {
-        return program;
+        return (struct ct_launcher){program, MANY, 0};
     }
     const char *applet = argv[i];
     if (strncmp(applet, coreutils_option, sizeof(coreutils_option) - 1) == 0) {
         const char *equals = strchr(applet, '=');
         applet = equals != NULL ? equals + 1 : applet;
     }
-    return find_launcher(applet);
+    return find_launcher(applet, i);
 }
 
 static bool is_loader(struct name name)
@@ -257,37 +274,73 @@ static bool is_loader(struct name name)
            (name.len == 5 && memcmp(name.s, "ld.so", 5) == 0);
 }
 
+static bool takes_next(const char *option)
+{
+    for (size_t i = 0; i < CT_ARRAY_LEN(loader_options); i++) {
+        if (strcmp(option, loader_options[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 // Index of the first argument behind argv[0] that is no option.
 static size_t first_operand(const char *const *argv, size_t argc, bool loader)
 {
     size_t i = 1;
     while (i < argc && argv[i][0] == '-') {
-        struct name option = {argv[i], strlen(argv[i])};
-        bool takes_next =
-            loader && look_up(option, loader_options, CT_ARRAY_LEN(loader_options)) != NULL;
-        i += takes_next ? 2 : 1;
+        i += loader && takes_next(argv[i]) ? 2 : 1;
     }
     return i;
 }
 
-const char *ct_launcher_name(const char *exe_path, const char *const *argv, size_t argc)
+struct ct_launcher ct_launcher_find(const char *exe_path, const char *const *argv, size_t argc)
 {
     struct name exe = base_name(exe_path);
     if (is_loader(exe)) {
         size_t i = first_operand(argv, argc, true);
         if (i >= argc || is_loader(base_name(argv[i]))) {
-            return NULL;
+            return none;
         }
-        return ct_launcher_name(argv[i], argv + i, argc - i);
+        struct ct_launcher loaded = ct_launcher_find(argv[i], argv + i, argc - i);
+        loaded.skip += i;
+        return loaded;
     }
-    const char *multi = find(exe, multi_calls, CT_ARRAY_LEN(multi_calls));
+    const struct row *multi = find(exe, multi_calls, CT_ARRAY_LEN(multi_calls));
     if (multi != NULL) {
-        return find_applet(multi, argv, argc);
+        return find_applet(multi->name, argv, argc);
     }
-    const char *found = find(exe, launchers, CT_ARRAY_LEN(launchers));
-    if (found == NULL && find(exe, interpreters, CT_ARRAY_LEN(interpreters)) != NULL) {
+    if (find(exe, interpreters, CT_ARRAY_LEN(interpreters)) != NULL) {
         size_t i = first_operand(argv, argc, false);
-        found = i < argc ? find_launcher(argv[i]) : NULL;
+        struct ct_launcher script = i < argc ? find_launcher(argv[i], i) : none;
+        script.kind = MANY; // whatever it does, it is not the program of that name
+        return script;
     }
-    return found;
+    return find_launcher(exe_path, 0);
+}
+
+const char *ct_launcher_name(const char *exe_path, const char *const *argv, size_t argc)
+{
+    return ct_launcher_find(exe_path, argv, argc).name;
+}
+
+static const char *const modes[CT_LAUNCHER_MODES] = {
+    [CT_LAUNCHER_AUTO] = "auto",
+    [CT_LAUNCHER_FOLLOW] = "follow",
+    [CT_LAUNCHER_DELIVER] = "deliver",
+};
+
+const char *ct_launcher_mode_name(enum ct_launcher_mode mode)
+{
+    return modes[mode];
+}
+
+int ct_launcher_mode_from_name(const char *name)
+{
+    for (int i = 0; i < CT_LAUNCHER_MODES; i++) {
+        if (strcmp(modes[i], name) == 0) {
+            return i;
+        }
+    }
+    return -1;
 }
