@@ -85,8 +85,8 @@ static void tell_reached(const struct ct_story *story, enum ct_check check)
         (void)puts("yes");
         break;
     case CT_STORY_LAUNCHER:
-        (void)printf("no: %s starts through %s, which hands its environment on in the clear\n",
-                     story->launched, story->launcher);
+        (void)printf("no: %s starts through %s, which hands its environment on in the clear%s\n",
+                     story->launched, story->launcher, story->launcher_why);
         break;
     case CT_STORY_TOKEN:
         (void)puts("no: the Vault token lies in a file");

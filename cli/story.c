@@ -27,6 +27,7 @@ static void copy_minimum(const struct ct_case *c, struct ct_story *story)
     const struct ct_minimum *m = &c->minimum;
     story->minimum = *m;
     story->launcher = m->launcher;
+    story->launcher_why = m->launcher_why;
     if (m->launched != NULL) {
         struct ct_shown name;
         (void)snprintf(story->launched, sizeof(story->launched), "%s %.60s",

@@ -37,6 +37,7 @@ struct ct_story {
     struct ct_config config;
     struct ct_minimum minimum; // its pointers are NULL; see below
     const char *launcher;      // static
+    const char *launcher_why;  // static
     char launched[80];         // "container app"
     char runtime_class[64];    // "": the node's own
     struct ct_story_container *containers;

@@ -140,6 +140,18 @@ static int check_on_change(const char *key, const char *value, struct ct_err *er
     return ct_on_change_parse(key, value, &reaction, err);
 }
 
+static int read_launcher(const struct row *row, const char *key, const char *value,
+                         struct reading *r, struct ct_err *err)
+{
+    (void)row;
+    int mode = ct_launcher_mode_from_name(value);
+    if (mode < 0) {
+        return refuse(err, key, value, "allowed: " CT_LAUNCHER_MODE_NAMES);
+    }
+    r->a->launcher = (enum ct_launcher_mode)mode;
+    return 0;
+}
+
 // The highest of all wins: an author can only raise it.
 static int read_score(const struct row *row, const char *key, const char *value, struct reading *r,
                       struct ct_err *err)
@@ -295,6 +307,8 @@ static const struct row rows[] = {
      "`\"true\"`, `\"false\"`",
      "`true`: deliver in the clear where nothing better can be had, at the points' price; needs "
      "the operator's permission"},
+    {"launcher", read_launcher, 0, NULL, "`auto`, `follow`, `deliver`",
+     "what is done about shells, tini, gosu and the like: see below; default `auto`"},
     {"secret-paths", read_secret_paths, 0, NULL, "`secret/data/db,…`",
      "secrets that `env-map` takes keys of"},
     {"env-map", read_env_map, 0, NULL, "`password=PGPASSWORD,…`",

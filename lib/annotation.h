@@ -42,6 +42,7 @@ struct ct_annotations {
     bool vault_secret_id_wrapped; // that key holds a wrapping token
     bool vault_skip_verify;
     bool plain_environment;
+    enum ct_launcher_mode launcher;
     int min_score;         // highest of min-protection-score and CLOUDTASER_MIN_PROTECTION_SCORE; 0
     uint32_t require;      // bits of enum ct_check
     unsigned metrics_port; // 0: none

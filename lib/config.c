@@ -154,7 +154,15 @@ int ct_config_check_address(const char *address, struct ct_err *err)
         strchr(address, '@') != NULL ? "…@…" : ct_text_show(&shown, address, strlen(address)));
 }
 
-enum field_kind { FIELD_STRING, FIELD_BOOL, FIELD_INT, FIELD_UNSIGNED, FIELD_AUTH, FIELD_REQUIRE };
+enum field_kind {
+    FIELD_STRING,
+    FIELD_BOOL,
+    FIELD_INT,
+    FIELD_UNSIGNED,
+    FIELD_AUTH,
+    FIELD_LAUNCHER,
+    FIELD_REQUIRE,
+};
 
 struct field {
     const char *key;
@@ -239,6 +247,7 @@ static const struct field fields[] = {
     OTHER("secret-id-wrapped", FIELD_BOOL, secret_id_wrapped),
     STRING("paths", paths, check_paths_field),
     OTHER("plain-environment", FIELD_BOOL, plain_environment),
+    OTHER("launcher", FIELD_LAUNCHER, launcher),
     NUMBER("min-score", FIELD_INT, min_score, 0, LONG_MAX),
     OTHER("require", FIELD_REQUIRE, require),
     NUMBER("connect-timeout-ms", FIELD_UNSIGNED, connect_timeout_ms, 1, HOUR_MS),
@@ -333,6 +342,18 @@ static int read_auth(const struct field *f, const json_t *value, void *to, struc
     return 0;
 }
 
+static int read_launcher(const struct field *f, const json_t *value, void *to, struct ct_err *err)
+{
+    const char *s = json_string_value(value);
+    int mode =
+        s != NULL && strlen(s) == json_string_length(value) ? ct_launcher_mode_from_name(s) : -1;
+    if (mode < 0) {
+        return ct_err_set(err, CT_EINVAL, "%s must be one of " CT_LAUNCHER_MODE_NAMES, f->key);
+    }
+    *(enum ct_launcher_mode *)to = (enum ct_launcher_mode)mode;
+    return 0;
+}
+
 static int read_require(const struct field *f, const json_t *value, void *to, struct ct_err *err)
 {
     uint32_t bits = 0;
@@ -358,6 +379,7 @@ static int read_require(const struct field *f, const json_t *value, void *to, st
 static int (*const readers[])(const struct field *, const json_t *, void *, struct ct_err *) = {
     [FIELD_STRING] = read_string,     [FIELD_BOOL] = read_bool, [FIELD_INT] = read_int,
     [FIELD_UNSIGNED] = read_unsigned, [FIELD_AUTH] = read_auth, [FIELD_REQUIRE] = read_require,
+    [FIELD_LAUNCHER] = read_launcher,
 };
 
 static const struct field *find_field(const char *key)
@@ -494,7 +516,8 @@ static bool is_default(const struct field *f, const struct ct_config *c,
     return memcmp(value, usual, size) == 0;
 }
 
-_Static_assert(sizeof(enum ct_auth) == sizeof(int) && sizeof(uint32_t) == sizeof(int),
+_Static_assert(sizeof(enum ct_auth) == sizeof(int) &&
+                   sizeof(enum ct_launcher_mode) == sizeof(int) && sizeof(uint32_t) == sizeof(int),
                "is_default() compares these as ints");
 
 void ct_config_write(const struct ct_config *c, struct ct_buf *out)
@@ -522,6 +545,9 @@ void ct_config_write(const struct ct_config *c, struct ct_buf *out)
             ct_buf_add_str(out, *(const bool *)value ? "true" : "false");
         } else if (f->kind == FIELD_AUTH) {
             ct_buf_addf(out, "\"%s\"", ct_auth_name(*(const enum ct_auth *)value));
+        } else if (f->kind == FIELD_LAUNCHER) {
+            ct_buf_addf(out, "\"%s\"",
+                        ct_launcher_mode_name(*(const enum ct_launcher_mode *)value));
         } else if (f->kind == FIELD_REQUIRE) {
             write_require(*(const uint32_t *)value, out);
         } else {

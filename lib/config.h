@@ -11,6 +11,7 @@
 
 #include "buf.h"
 #include "err.h"
+#include "launcher.h"
 #include "score.h"
 
 #define CT_CONFIG_VARIABLE "CLOUDTASER_CONFIG"
@@ -43,17 +44,18 @@ struct ct_config {
         secret_id_wrapped; // "secret-id-wrapped": the file holds a wrapping token for the secret id
     // "paths": secrets of which every key becomes a variable, as "PATH,PATH"; "" for none
     char paths[CT_CONFIG_PATHS_SIZE];
-    bool plain_environment;      // "plain-environment": deliver in the clear where injection cannot
-    int min_score;               // "min-score": 0..75
-    uint32_t require;            // "require": array of check names; bit (1 << enum ct_check)
-    unsigned connect_timeout_ms; // "connect-timeout-ms", default 5000
-    unsigned timeout_ms;         // "timeout-ms": one request, default 10000
-    unsigned retry_budget_ms;    // "retry-budget-ms": all tries together, default 60000
-    bool json_log;               // "json-log"
-    unsigned metrics_port;       // "metrics-port": 0 for none
-    char identity_file[256];     // "identity-file": the service-account token that names the pod
-    unsigned refresh_ms;         // "refresh-interval-ms": 0: secrets are not read again
-    char on_change[32];          // "on-change": as ct_on_change_parse() takes it; "" for keep
+    bool plain_environment; // "plain-environment": deliver in the clear where injection cannot
+    enum ct_launcher_mode launcher; // "launcher": ct_launcher_mode_name()
+    int min_score;                  // "min-score": 0..75
+    uint32_t require;               // "require": array of check names; bit (1 << enum ct_check)
+    unsigned connect_timeout_ms;    // "connect-timeout-ms", default 5000
+    unsigned timeout_ms;            // "timeout-ms": one request, default 10000
+    unsigned retry_budget_ms;       // "retry-budget-ms": all tries together, default 60000
+    bool json_log;                  // "json-log"
+    unsigned metrics_port;          // "metrics-port": 0 for none
+    char identity_file[256];        // "identity-file": the service-account token that names the pod
+    unsigned refresh_ms;            // "refresh-interval-ms": 0: secrets are not read again
+    char on_change[32];             // "on-change": as ct_on_change_parse() takes it; "" for keep
 };
 
 // Sets the defaults named above, those of the method kubernetes.

@@ -5,8 +5,8 @@
 
 #include "candidate.h"
 #include "json.h"
-#include "launcher.h"
 #include "scratch.h"
+#include "starts.h"
 
 #define BIT(check) (1U << (check))
 #define NODE_CHECKS                                                                                \
@@ -43,23 +43,6 @@ static int max_of(int a, int b)
     return a > b ? a : b;
 }
 
-// The strings of command (without what wraps it) and args, as the launcher table wants them.
-static const char *find_launcher(const struct ct_container *container)
-{
-    enum { MAX_WORDS = 64 };
-    const char *words[MAX_WORDS];
-    size_t n = 0;
-    const json_t *lists[] = {container->command, container->args};
-    size_t from = ct_container_command_start(container);
-    for (size_t l = 0; l < CT_ARRAY_LEN(lists); l++) {
-        for (size_t i = from; i < json_array_size(lists[l]) && n < MAX_WORDS; i++) {
-            words[n++] = json_string_value(json_array_get(lists[l], i));
-        }
-        from = 0;
-    }
-    return n > 0 ? ct_launcher_name(words[0], words, n) : NULL;
-}
-
 void ct_minimum_collect(struct ct_case *c, int from_variables)
 {
     struct ct_minimum *m = &c->minimum;
@@ -71,7 +54,10 @@ void ct_minimum_collect(struct ct_case *c, int from_variables)
     m->candidates = -1;
     for (size_t i = 0; i < c->n_containers && m->launcher == NULL; i++) {
         if (c->containers[i].wrap) {
-            m->launcher = find_launcher(&c->containers[i]);
+            struct ct_starts starts;
+            ct_starts_judge(c, &c->containers[i], &starts);
+            m->launcher = starts.launcher;
+            m->launcher_why = starts.why;
             m->launched = m->launcher != NULL ? &c->containers[i] : NULL;
         }
     }
@@ -259,9 +245,9 @@ static void describe_causes(const struct ct_minimum *m, char *out, size_t size)
     char text[300];
     if (m->launcher != NULL) {
         (void)snprintf(text, sizeof(text),
-                       "%s %.63s starts through %s, which hands its environment on in the clear "
-                       "(start the program itself in command:)",
-                       ct_container_kind(m->launched), m->launched->name, m->launcher);
+                       "%s %.63s starts through %s, which hands its environment on in the clear%s",
+                       ct_container_kind(m->launched), m->launched->name, m->launcher,
+                       m->launcher_why);
         append(out, size, "; ", text);
     }
     if (m->token_file) {
@@ -434,8 +420,8 @@ static void warn_launcher(struct ct_case *c)
     const struct ct_minimum *m = &c->minimum;
     ct_warnings_add(&c->warnings,
                     "cloudtaser: %s %.63s starts through %s, which hands its environment on in the "
-                    "clear: the score is at most %d of %d; start the program itself in command:",
-                    ct_container_kind(m->launched), m->launched->name, m->launcher,
+                    "clear%s: the score is at most %d of %d",
+                    ct_container_kind(m->launched), m->launched->name, m->launcher, m->launcher_why,
                     m->pod_share + points_of(m->counted), ct_score_max());
 }
 

@@ -46,6 +46,7 @@ struct ct_minimum {
     uint32_t counted;                    // checks of the node that count for this pod
     uint32_t lost;                       // checks of the pod that its launcher undoes
     const char *launcher;                // name of the launcher that costs points, NULL: none
+    const char *launcher_why;            // static: why it cannot be followed, or ""
     const struct ct_container *launched; // which container starts through it
     const char *runtime_class;           // NULL: the node's own
     bool token_file;                     // the Vault token comes from a file

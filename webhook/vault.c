@@ -277,6 +277,7 @@ int ct_vault_configure(struct ct_case *c, struct ct_err *err)
     c->config.plain_environment = a->plain_environment;
     c->config.metrics_port = a->metrics_port;
     c->config.refresh_ms = a->refresh_s * 1000U;
+    c->config.launcher = a->launcher;
     c->config.timeout_ms = c->settings->vault_timeout;
     c->config.retry_budget_ms = c->settings->vault_retry_budget;
     r = copy_texts(c, address, err);

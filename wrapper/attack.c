@@ -15,6 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "assume.h"
+
 #ifndef SYS_close_range
 #define SYS_close_range 436
 #endif
@@ -27,6 +29,7 @@ static const long ordinary = 0x6f7264696e617279;
 struct target {
     pid_t pid;
     uintptr_t address;
+    struct ct_standing standing; // whose it is
     char environ_path[32];
     char mem_path[32];
 };
@@ -133,9 +136,19 @@ static unsigned attack(const struct target *t)
     return done;
 }
 
-// Of this thread alone. Fewer capabilities are always granted.
-static bool drop_capabilities(void)
+// This thread alone becomes the target's user without any capability. Raw system calls: the C library
+// would do it for all threads, and a child that shares memory has none of its own.
+static bool drop_privileges(const struct target *t)
 {
+    uid_t uid = t->standing.uid;
+    gid_t gid = t->standing.gid;
+    if (gid != getegid() && syscall(SYS_setresgid, gid, gid, gid) != 0) {
+        return false;
+    }
+    if (uid != geteuid() && syscall(SYS_setresuid, uid, uid, uid) != 0) {
+        return false;
+    }
+    // Fewer are always granted.
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {0};
     return syscall(SYS_capset, &header, none) == 0;
@@ -153,14 +166,14 @@ static void close_all_but(int fd)
 }
 
 // Attacks the target first when that is its parent, then becomes dumpable and waits to be attacked.
-_Noreturn static void sibling(const struct target *parent, int report)
+_Noreturn static void sibling(const struct target *t, bool parent, int report)
 {
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     close_all_but(report);
     unsigned done = 0;
-    if (drop_capabilities()) {
-        if (parent != NULL) {
-            done = attack(parent);
+    if (drop_privileges(t)) {
+        if (parent) {
+            done = attack(t);
         }
         if (prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == 0 &&
             write(STDIN_FILENO, &done, sizeof(done)) == (ssize_t)sizeof(done)) {
@@ -180,16 +193,17 @@ static void reap(pid_t pid)
 
 // Attacks both from a child that shares this process's memory but not its capabilities.
 static int attack_without_privileges(const struct target *control, const struct target *target,
-                                     struct ct_attack_outcome *ret, struct ct_err *err)
+                                     bool own, struct ct_attack_outcome *ret, struct ct_err *err)
 {
+    int dumpable = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
     volatile unsigned control_done = 0;
     volatile unsigned target_done = 0;
     volatile bool tried = false;
     pid_t pid = vfork();
     if (pid == 0) {
-        if (drop_capabilities()) {
+        if (drop_privileges(target)) {
             control_done = attack(control);
-            target_done = target != NULL ? attack(target) : 0;
+            target_done = own ? 0 : attack(target);
             tried = true;
         }
         _exit(0);
@@ -198,11 +212,16 @@ static int attack_without_privileges(const struct target *control, const struct 
         return ct_err_errno(err, "cannot fork an attacker");
     }
     reap(pid);
+    if (prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) != dumpable) {
+        // The child's change of user counted for the memory that it shared.
+        (void)prctl(PR_SET_DUMPABLE, dumpable == 1 ? 1 : 0, 0, 0, 0);
+    }
     if (!tried) {
-        return ct_err_set(err, CT_ESYSTEM, "the attacker cannot drop its capabilities (capset)");
+        return ct_err_set(err, CT_ESYSTEM,
+                          "the attacker cannot become the app's user or drop its capabilities");
     }
     ret->control = control_done;
-    if (target != NULL) {
+    if (!own) {
         ret->target = target_done;
     }
     return 0;
@@ -213,8 +232,12 @@ int ct_attack_process(pid_t pid, uintptr_t address, struct ct_attack_outcome *re
 {
     *ret = (struct ct_attack_outcome){0};
     struct target target = target_of(pid, address);
+    target.standing = (struct ct_standing){.uid = geteuid(), .gid = getegid()};
     // A child that shares its memory may always read this process's: the sibling attacks instead.
     bool own = pid == getpid();
+    if (!own) {
+        (void)ct_standing_of(pid, &target.standing); // without /proc: as this process
+    }
     int report[2];
     if (pipe2(report, O_CLOEXEC) != 0) {
         return ct_err_errno(err, "cannot make a pipe");
@@ -222,7 +245,7 @@ int ct_attack_process(pid_t pid, uintptr_t address, struct ct_attack_outcome *re
     CT_AUTO_FD receive = report[0];
     pid_t child = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
     if (child == 0) {
-        sibling(own ? &target : NULL, report[1]);
+        sibling(&target, own, report[1]);
     }
     (void)close(report[1]);
     if (child < 0) {
@@ -235,7 +258,7 @@ int ct_attack_process(pid_t pid, uintptr_t address, struct ct_attack_outcome *re
     } else {
         ret->target = done;
         struct target control = target_of(child, (uintptr_t)&ordinary);
-        status = attack_without_privileges(&control, own ? NULL : &target, ret, err);
+        status = attack_without_privileges(&control, &target, own, ret, err);
     }
     (void)kill(child, SIGKILL);
     reap(child);

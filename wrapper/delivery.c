@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #include "attack.h"
+#include "launch.h"
+#include "pass.h"
 
 #define AUX_MAX 64
 #define ERRNO_MAX 4095
@@ -176,6 +178,18 @@ size_t ct_stack_argv(pid_t pid, const struct ct_stack *stack, char out[][CT_STAC
     return n;
 }
 
+ssize_t ct_stack_string(pid_t pid, const struct ct_stack *stack, size_t i, char *out, size_t size)
+{
+    uintptr_t string;
+    if (i >= stack->argc ||
+        read_app(pid, stack->argv + i * sizeof(string), &string, sizeof(string), NULL) != 0) {
+        return -1;
+    }
+    read_string(pid, string, out, size);
+    size_t len = strlen(out);
+    return len + 1 < size ? (ssize_t)len : -1;
+}
+
 // A system call of the app's whose refusal ends the delivery.
 static int must_call(struct ct_inject *in, const char *what, long number, const long argument[6],
                      long *ret_value, struct ct_err *err)
@@ -188,19 +202,25 @@ static int must_call(struct ct_inject *in, const char *what, long number, const 
     return status;
 }
 
-// The app maps the memfd that it inherited, and closes it: a stolen descriptor can be mapped.
+// The app maps the memfd that it inherited or was handed, and closes it: a stolen descriptor can be
+// mapped.
 static int map_secret(struct ct_delivery *d, struct ct_inject *in, struct ct_err *err)
 {
-    const long map[6] = {0, (long)d->area.size, PROT_READ | PROT_WRITE, MAP_SHARED, d->area.fd, 0};
+    int fd = d->area.fd;
+    int status = d->pass ? ct_pass_fd(in, d->area.fd, &fd, err) : 0;
+    if (status != 0) {
+        return status;
+    }
+    const long map[6] = {0, (long)d->area.size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0};
     long value = 0;
-    int status = must_call(in, "mmap of its secret pages", SYS_mmap, map, &value, err);
+    status = must_call(in, "mmap of its secret pages", SYS_mmap, map, &value, err);
     if (status != 0) {
         return status;
     }
     d->app_base = (uintptr_t)value;
     d->shared = true;
     d->fd_seen = ct_attack_descriptors(in->pid) == 1; // the control of the look after the close
-    const long closing[6] = {d->area.fd};
+    const long closing[6] = {fd};
     status = must_call(in, "close of its secret memfd", SYS_close, closing, &value, err);
     ct_close_fd(&d->area.fd);
     d->area.fd = -1;
@@ -300,6 +320,62 @@ int ct_delivery_run(struct ct_delivery *d, struct ct_inject *in, const struct ct
         uintptr_t value = d->app_base + ct_delivery_offset(secrets, image->secret[i] - 1);
         status = check_slot(in->pid, slot, image->envp[i], err);
         if (status == 0 && ptrace(PTRACE_POKEDATA, in->pid, slot, value) != 0) {
+            status = ct_err_errno(err, "the app's environment cannot be changed");
+        }
+    }
+    return status;
+}
+
+// 1 + index of the secret whose untouched placeholder a slot of the environment holds; 0 for none.
+static size_t placeholder_in(pid_t pid, uintptr_t slot, const struct ct_secrets *secrets)
+{
+    char found[CT_STACK_STRING_MAX];
+    uintptr_t string;
+    if (read_app(pid, slot, &string, sizeof(string), NULL) != 0) {
+        return 0;
+    }
+    read_string(pid, string, found, sizeof(found));
+    const char *equals = strchr(found, '=');
+    if (equals == NULL || strcmp(equals + 1, CT_LAUNCH_PLACEHOLDER) != 0) {
+        return 0;
+    }
+    size_t len = (size_t)(equals - found);
+    for (size_t i = 0; i < secrets->n; i++) {
+        const char *name = secrets->item[i].name;
+        if (strlen(name) == len && memcmp(name, found, len) == 0) {
+            return i + 1;
+        }
+    }
+    return 0;
+}
+
+size_t ct_delivery_given(pid_t pid, const struct ct_stack *stack, const struct ct_secrets *secrets,
+                         bool *given)
+{
+    size_t n = 0;
+    memset(given, 0, secrets->n * sizeof(*given));
+    for (size_t i = 0; i < stack->env_count; i++) {
+        size_t s = placeholder_in(pid, stack->envp + i * sizeof(uintptr_t), secrets);
+        if (s != 0 && !given[s - 1]) {
+            given[s - 1] = true;
+            n++;
+        }
+    }
+    return n;
+}
+
+int ct_delivery_run_given(struct ct_delivery *d, struct ct_inject *in, const struct ct_stack *stack,
+                          const struct ct_secrets *secrets, struct ct_err *err)
+{
+    int status = map_in_app(d, in, err);
+    for (size_t i = 0; status == 0 && i < stack->env_count; i++) {
+        uintptr_t slot = stack->envp + i * sizeof(uintptr_t);
+        size_t s = placeholder_in(in->pid, slot, secrets);
+        if (s == 0) {
+            continue;
+        }
+        uintptr_t value = d->app_base + ct_delivery_offset(secrets, s - 1);
+        if (ptrace(PTRACE_POKEDATA, in->pid, slot, value) != 0) {
             status = ct_err_errno(err, "the app's environment cannot be changed");
         }
     }

@@ -24,6 +24,7 @@ struct ct_stack {
 struct ct_delivery {
     struct ct_secmem_area area; // this process's view of the app's pages; `fd` open until delivered
     uintptr_t app_base;         // where the app has them
+    bool pass;                  // the app did not inherit the memfd: it is handed over (pass.h)
     bool shared;                // another process uses these pages: they must not be wiped
     bool fd_seen;       // the app's descriptor showed in its /proc/PID/fd before it was closed
     int lock_errno;     // of mlock2 and MADV_DONTDUMP in the app, 0 when they worked; they
@@ -46,10 +47,25 @@ CT_CHECKED int ct_stack_read(pid_t pid, uintptr_t sp, struct ct_stack *ret, stru
 size_t ct_stack_argv(pid_t pid, const struct ct_stack *stack, char out[][CT_STACK_STRING_MAX],
                      size_t max);
 
+// The whole of one string of its argv, terminated; its length, or -1 when it cannot be read or is not
+// shorter than `size`.
+ssize_t ct_stack_string(pid_t pid, const struct ct_stack *stack, size_t i, char *out, size_t size);
+
+// Which secrets did the program's launcher hand on: is there a variable of the name whose value is
+// the placeholder still? Sets given[0..secrets->n); returns how many.
+size_t ct_delivery_given(pid_t pid, const struct ct_stack *stack, const struct ct_secrets *secrets,
+                         bool *given);
+
 // Makes the pages the app's and points its envp at them; the memfd is closed on both sides.
 // CT_EDENIED when the program was given another environment than `image` holds.
 CT_CHECKED int ct_delivery_run(struct ct_delivery *d, struct ct_inject *in,
                                const struct ct_stack *stack, const struct ct_image *image,
                                const struct ct_secrets *secrets, struct ct_err *err);
+
+// Likewise where a launcher made the environment: the variables of secrets are those that hold the
+// placeholder.
+CT_CHECKED int ct_delivery_run_given(struct ct_delivery *d, struct ct_inject *in,
+                                     const struct ct_stack *stack, const struct ct_secrets *secrets,
+                                     struct ct_err *err);
 
 #endif

@@ -7,50 +7,66 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "app_proof.h"
+#include "assume.h"
+#include "chain.h"
 #include "delivery.h"
+#include "follow.h"
 #include "image.h"
 #include "inject.h"
-#include "launcher.h"
 #include "program.h"
+#include "secmem.h"
 #include "spawn.h"
 
-#define LAUNCHER_ARGS 32 // of its arguments that a program is judged by
+static const struct ct_launched nothing = {
+    .mem_fd = -1, .maps_fd = -1, .go_fd = -1, .report_fd = -1};
 
 // A launch under way; what is in it is undone by launch_done().
 struct launch {
     const struct ct_launch_spec *spec;
     struct ct_facts *facts;
     char path[PATH_MAX];
-    char exe[PATH_MAX]; // what really runs: a script's interpreter, a link's target
+    char exe[PATH_MAX]; // what really runs: a script's interpreter, a link's target; "" if unknown
     struct ct_image image;
     struct ct_delivery delivery;
     struct ct_spawn spawn;
     struct ct_inject inject;
     struct ct_stack stack;
-    bool launcher; // hands its environment on: nothing about its memory counts
+    struct ct_follow_verdict verdict;
+    // While a launcher is followed, and afterwards.
+    bool followed;
+    struct ct_chain chain;
+    uint64_t mask;           // of the process that is stopped: what it had blocked
+    struct ct_secrets given; // those that the launcher handed on; names and values are spec's
 };
 
 static void launch_done(struct launch *l)
 {
     ct_image_done(&l->image);
     ct_delivery_done(&l->delivery);
+    ct_close_fd(&l->delivery.area.fd);
+    l->delivery.area.fd = -1;
     ct_close_fd(&l->spawn.report_fd);
     ct_close_fd(&l->spawn.go_fd);
+    ct_arena_free(l->given.item);
 }
 
 void ct_launch_abandon(struct ct_launched *app)
 {
-    if (app->pid > 0) {
+    if (app->followed && !app->over) {
+        struct ct_chain rest = {.child = app->child, .task = {app->pid}, .n = app->pid > 0};
+        ct_chain_kill(&rest);
+    } else if (app->pid > 0) {
         ct_spawn_kill(app->pid);
     }
     ct_close_fd(&app->mem_fd);
     ct_close_fd(&app->maps_fd);
     ct_close_fd(&app->go_fd);
     ct_close_fd(&app->report_fd);
-    *app = (struct ct_launched){.mem_fd = -1, .maps_fd = -1, .go_fd = -1, .report_fd = -1};
+    *app = nothing;
 }
 
 // Everything that needs no process yet.
@@ -95,32 +111,74 @@ static int fork_app(struct launch *l, bool traced, struct ct_err *err)
     return ct_spawn_fork(&l->spawn, err);
 }
 
-// ---- the app at its exec stop
+// ---- a program at its exec stop
 
-// A script's interpreter is what was not looked at before.
+// A script's interpreter is what was not looked at before, and what a launcher started.
 static int check_executable(struct launch *l, struct ct_err *err)
 {
     char link[40];
-    (void)snprintf(link, sizeof(link), "/proc/%d/exe", (int)l->spawn.pid);
+    struct ct_standing standing;
+    (void)snprintf(link, sizeof(link), "/proc/%d/exe", (int)l->inject.pid);
     ssize_t n = readlink(link, l->exe, sizeof(l->exe) - 1);
-    if (n < 0) {
+    l->exe[n > 0 ? n : 0] = '\0';
+    if (n < 0 && !l->followed) {
         // Without /proc only a script is left unseen: it was the program itself that was checked.
         memcpy(l->exe, l->path, sizeof(l->exe));
         return 0;
     }
-    l->exe[n] = '\0';
-    return ct_program_check(link, l->exe, err);
+    if (n < 0) {
+        return 0; // judge() knows that it does not know
+    }
+    if (!l->followed || !ct_standing_of(l->inject.pid, &standing)) {
+        return ct_program_check(link, l->exe, err);
+    }
+    return ct_program_check_started(link, l->exe, standing.uid, standing.gid, standing.no_new_privs,
+                                    err);
 }
 
-static const char *find_launcher(const struct launch *l)
+static void judge(struct launch *l)
 {
-    char text[LAUNCHER_ARGS][CT_STACK_STRING_MAX];
-    const char *argv[LAUNCHER_ARGS];
-    size_t argc = ct_stack_argv(l->spawn.pid, &l->stack, text, LAUNCHER_ARGS);
-    for (size_t i = 0; i < argc; i++) {
-        argv[i] = text[i];
+    l->verdict = (struct ct_follow_verdict){.why = ""};
+    if (l->spec->secrets->n == 0 && !l->followed) {
+        return;
     }
-    return ct_launcher_name(l->exe, argv, argc);
+    if (l->exe[0] == '\0') {
+        l->verdict.launcher = "a program that cannot be looked at";
+        return;
+    }
+    const struct ct_follow_subject subject = {
+        .pid = l->inject.pid,
+        .exe = l->exe,
+        .stack = &l->stack,
+        .secrets = l->spec->secrets,
+        .mode = l->spec->launcher,
+        .startup_file = ct_image_variable(&l->image, "BASH_ENV") != NULL ||
+                        ct_image_variable(&l->image, "ENV") != NULL,
+    };
+    ct_follow_judge(&subject, &l->verdict);
+}
+
+// What is this that is stopped, and is it to be followed?
+static int arrive(struct launch *l, struct ct_err *err)
+{
+    // On to the exit of execve: its return value would overwrite a register later.
+    int status = ct_inject_run(&l->inject, err);
+    if (status == 0) {
+        status = check_executable(l, err);
+    }
+    if (status == 0) {
+        status = ct_inject_begin(&l->inject, err);
+    }
+    if (status == 0) {
+        status = ct_stack_read(l->inject.pid, l->inject.stack, &l->stack, err);
+    }
+    if (status == 0) {
+        status = ct_inject_locate(&l->inject, l->stack.vdso, err);
+    }
+    if (status == 0) {
+        judge(l);
+    }
+    return status;
 }
 
 static int open_proc(pid_t pid, const char *file)
@@ -130,24 +188,42 @@ static int open_proc(pid_t pid, const char *file)
     return open(path, O_RDONLY | O_CLOEXEC);
 }
 
-static int deliver(struct launch *l, struct ct_err *err)
+// The secrets whose variables arrived untouched, in pages that exist from now on.
+static int make_given(struct launch *l, struct ct_launched *ret, struct ct_err *err)
 {
-    int status = ct_inject_begin(&l->inject, err);
-    if (status == 0) {
-        status = ct_stack_read(l->spawn.pid, l->inject.stack, &l->stack, err);
+    const struct ct_secrets *all = l->spec->secrets;
+    bool *given = ct_arena_calloc(all->n + 1, sizeof(*given));
+    l->given.item = ct_arena_calloc(all->n + 1, sizeof(*l->given.item));
+    if (given == NULL || l->given.item == NULL) {
+        ct_arena_free(given);
+        return ct_err_set(err, CT_ENOMEM, "no memory for the app's secrets");
     }
-    if (status == 0) {
-        status = ct_inject_locate(&l->inject, l->stack.vdso, err);
+    ret->withheld = all->n - ct_delivery_given(l->inject.pid, &l->stack, all, given);
+    for (size_t i = 0; i < all->n; i++) {
+        if (given[i]) {
+            l->given.item[l->given.n++] = all->item[i];
+        }
     }
+    ct_arena_free(given);
+    int status = ct_delivery_make(&l->given, &l->delivery, err);
+    l->delivery.pass = true;
+    return status;
+}
+
+static int deliver(struct launch *l, struct ct_launched *ret, struct ct_err *err)
+{
+    int status = l->followed ? make_given(l, ret, err) : 0;
     if (status != 0) {
         return status;
     }
-    const char *launcher = l->spec->secrets->n > 0 ? find_launcher(l) : NULL;
-    if (launcher != NULL) {
-        l->launcher = true;
-        ct_app_proof_none(l->facts, "%s hands its environment on in the clear", launcher);
+    if (l->verdict.launcher != NULL) {
+        ct_app_proof_none(l->facts, "%s hands its environment on in the clear%s",
+                          l->verdict.launcher, l->verdict.why);
     }
-    status = ct_delivery_run(&l->delivery, &l->inject, &l->stack, &l->image, l->spec->secrets, err);
+    status = l->followed
+                 ? ct_delivery_run_given(&l->delivery, &l->inject, &l->stack, &l->given, err)
+                 : ct_delivery_run(&l->delivery, &l->inject, &l->stack, &l->image, l->spec->secrets,
+                                   err);
     // This process's view goes at once: the proofs fork a process that is open to attack.
     ct_delivery_done(&l->delivery);
     return status;
@@ -156,25 +232,27 @@ static int deliver(struct launch *l, struct ct_err *err)
 // The files of /proc are opened before the app is closed to them: they stay usable afterwards.
 static int prove(struct launch *l, struct ct_launched *ret, struct ct_err *err)
 {
-    ret->mem_fd = open_proc(l->spawn.pid, "mem");
-    ret->maps_fd = open_proc(l->spawn.pid, "maps");
-    if (!l->launcher) {
+    ret->mem_fd = open_proc(l->inject.pid, "mem");
+    ret->maps_fd = open_proc(l->inject.pid, "maps");
+    if (l->verdict.launcher == NULL) {
         ct_app_proof_memory(l->facts, &l->inject, &l->delivery, ret->mem_fd);
     }
     return ct_app_proof_dumpable(l->facts, &l->inject, err);
 }
 
-static int at_exec_stop(struct launch *l, struct ct_launched *ret, struct ct_err *err)
+static int set_core(const struct launch *l, pid_t pid, struct ct_err *err)
 {
-    l->inject = (struct ct_inject){.pid = l->spawn.pid, .stop_seen = l->spawn.stop_seen};
-    // On to the exit of execve: its return value would overwrite a register later.
-    int status = ct_inject_run(&l->inject, err);
-    if (status == 0) {
-        status = check_executable(l, err);
+    if (l->spec->core != NULL && prlimit(pid, RLIMIT_CORE, l->spec->core, NULL) != 0) {
+        return ct_err_errno(err, "cannot restore the app's RLIMIT_CORE");
     }
-    if (status == 0) {
-        status = deliver(l, err);
-    }
+    return 0;
+}
+
+// The app has arrived: everything up to its first instruction.
+static int hand_over(struct launch *l, struct ct_launched *ret, struct ct_err *err)
+{
+    pid_t pid = l->inject.pid;
+    int status = deliver(l, ret, err);
     if (status == 0) {
         status = prove(l, ret, err);
     }
@@ -182,10 +260,97 @@ static int at_exec_stop(struct launch *l, struct ct_launched *ret, struct ct_err
         status = ct_inject_end(&l->inject, err);
     }
     if (status == 0) {
-        status = ct_spawn_unblock(l->spawn.pid, l->spec->signal_mask, err);
+        status = l->followed ? ct_chain_unhold(pid, l->mask, err)
+                             : ct_spawn_unblock(pid, l->spec->signal_mask, err);
     }
     if (status == 0 && l->inject.stop_seen) {
-        (void)kill(l->spawn.pid, SIGSTOP); // held back until now
+        (void)kill(pid, SIGSTOP); // held back until now
+    }
+    return status;
+}
+
+// ---- a launcher
+
+// It has inherited the memfd of the app's pages, as the app itself would have: that goes before its
+// first instruction, and so do the pages.
+static int take_secrets_away(struct launch *l, struct ct_err *err)
+{
+    long value = 0;
+    int status = 0;
+    if (l->delivery.area.fd >= 0) {
+        const long closing[6] = {l->delivery.area.fd};
+        status = ct_inject_call(&l->inject, SYS_close, closing, &value, err);
+    }
+    if (status == 0 && value != 0) {
+        errno = (int)-value;
+        status = ct_err_errno(err, "the launcher's secret memfd cannot be closed");
+    }
+    ct_delivery_done(&l->delivery);
+    ct_close_fd(&l->delivery.area.fd);
+    l->delivery.area.fd = -1;
+    return status;
+}
+
+static int begin_following(struct launch *l, struct ct_launched *ret, struct ct_err *err)
+{
+    pid_t pid = l->inject.pid;
+    int status = take_secrets_away(l, err);
+    status = status == 0 ? set_core(l, pid, err) : status;
+    status = status == 0 ? ct_inject_end(&l->inject, err) : status;
+    if (status != 0) {
+        return status;
+    }
+    if (l->spec->followed != NULL) {
+        l->spec->followed(l->spec->cls, l->verdict.launcher, pid);
+    }
+    l->followed = true;
+    ret->followed = true;
+    ret->pid = -1; // whatever is to be killed now, the chain knows
+    ret->child = pid;
+    return ct_chain_begin(&l->chain, pid, l->verdict.rule, l->spec->signal_mask,
+                          l->inject.stop_seen, err);
+}
+
+// At an exec of the chain's. *ret_arrived: it is the app, and everything is done for it.
+static int follow_once(struct launch *l, pid_t pid, struct ct_launched *ret, bool *ret_arrived,
+                       struct ct_err *err)
+{
+    l->inject = (struct ct_inject){.pid = pid};
+    int status = ct_chain_hold(pid, &l->mask, err);
+    status = status == 0 ? arrive(l, err) : status;
+    if (status == 0 && l->verdict.follow) {
+        status = ct_inject_end(&l->inject, err);
+        return status != 0 ? status
+                           : ct_chain_go(pid, l->verdict.rule, l->mask, l->inject.stop_seen, err);
+    }
+    *ret_arrived = status == 0;
+    return status == 0 ? hand_over(l, ret, err) : status;
+}
+
+static int follow(struct launch *l, struct ct_launched *ret, struct ct_err *err)
+{
+    int status = begin_following(l, ret, err);
+    bool arrived = false;
+    while (status == 0 && !arrived) {
+        struct ct_assumed assumed;
+        pid_t pid = 0;
+        status = ct_chain_wait(&l->chain, &pid, err);
+        if (status == 0 && pid == 0) {
+            ret->over = true;
+            ret->ended = l->chain.ended;
+            ret->exit_code = l->chain.exit_code;
+            return 0;
+        }
+        if (status == 0) {
+            ct_assume_begin(pid, &assumed);
+            status = follow_once(l, pid, ret, &arrived, err);
+            ct_assume_end(&assumed);
+            ret->pid = status == 0 && arrived ? pid : -1;
+        }
+    }
+    if (status != 0) {
+        ct_chain_kill(&l->chain);
+        *ret = nothing;
     }
     return status;
 }
@@ -207,9 +372,17 @@ static int launch_traced(struct launch *l, struct ct_launched *ret, int *ret_ref
         return told(l, &report, status, err);
     }
     ret->pid = l->spawn.pid;
+    ret->child = l->spawn.pid;
     ret->traced = true;
-    status = at_exec_stop(l, ret, err);
-    if (l->inject.ended) {
+    l->inject = (struct ct_inject){.pid = l->spawn.pid, .stop_seen = l->spawn.stop_seen};
+    status = arrive(l, err);
+    if (status == 0 && l->verdict.follow) {
+        status = follow(l, ret, err);
+    } else if (status == 0) {
+        status = hand_over(l, ret, err);
+        status = status == 0 ? set_core(l, ret->pid, err) : status;
+    }
+    if (l->inject.ended && !l->followed) {
         ret->pid = -1; // nobody's any more: it must not be killed again
     }
     return status != 0 ? ct_err_wrap(err, "%s was not started", l->path) : 0;
@@ -234,10 +407,11 @@ static int launch_plain(struct launch *l, int refused, struct ct_launched *ret, 
     ct_app_proof_none(l->facts, "ptrace: %s, its secrets are in its environment",
                       ct_err_name(refused));
     ret->pid = l->spawn.pid;
+    ret->child = l->spawn.pid;
     ret->name = l->spec->argv[0];
     ret->go_fd = ct_steal_fd(&l->spawn.go_fd);
     ret->report_fd = ct_steal_fd(&l->spawn.report_fd);
-    return 0;
+    return set_core(l, ret->pid, err);
 }
 
 int ct_launch_prepare(const struct ct_launch_spec *spec, struct ct_facts *facts,
@@ -249,7 +423,7 @@ int ct_launch_prepare(const struct ct_launch_spec *spec, struct ct_facts *facts,
         .delivery = {.area = {.fd = -1}},
         .spawn = {.go_fd = -1, .report_fd = -1},
     };
-    *ret = (struct ct_launched){.mem_fd = -1, .maps_fd = -1, .go_fd = -1, .report_fd = -1};
+    *ret = nothing;
     int refused = 0;
     int status = make_ready(&l, err);
     if (status == 0) {

@@ -252,6 +252,30 @@ static int launch_failure(int rc)
     return CT_EXIT_OTHER;
 }
 
+static void tell_followed(void *cls, const char *launcher, pid_t pid)
+{
+    const struct wrapper *w = cls;
+    const struct ct_secret_variable *first = &w->secrets.item[0];
+    char more[32] = "";
+    if (w->secrets.n > 1) {
+        (void)snprintf(more, sizeof(more), " and %zu more", w->secrets.n - 1);
+    }
+    ct_log(CT_LOG_INFO,
+           "following %s (pid %d) to the program that it starts: until then %.64s%s hold%s the "
+           "placeholder " CT_LAUNCH_PLACEHOLDER,
+           launcher, (int)pid, first->name, more, w->secrets.n > 1 ? "" : "s");
+}
+
+static void warn_withheld(const struct wrapper *w)
+{
+    if (w->app.withheld > 0) {
+        ct_log(CT_LOG_WARN,
+               "%zu of %zu secrets were not delivered: the launcher removed or changed their "
+               "variables before it started the program",
+               w->app.withheld, w->secrets.n);
+    }
+}
+
 static int launch(struct wrapper *w, struct ct_err *err)
 {
     const struct ct_launch_spec spec = {
@@ -261,24 +285,26 @@ static int launch(struct wrapper *w, struct ct_err *err)
         .plain_environment = w->config.plain_environment,
         .signal_mask = &w->app_mask,
         .ignore_child = w->child_ignored,
+        .core = &w->core,
+        .launcher = w->config.launcher,
+        .followed = tell_followed,
+        .cls = w,
     };
     ct_supervise_fork_follows();
     int rc = ct_launch_prepare(&spec, &w->facts, &w->app, err);
     if (rc < 0) {
         return launch_failure(rc);
     }
+    if (w->app.over) {
+        return 0; // nobody was given a secret: there is nothing to judge
+    }
+    warn_withheld(w);
     ct_score_compute(&w->facts, &w->score);
     ct_score_log(&w->score);
     ct_metrics_set_score(&w->score);
     if (ct_score_reached(&w->score, w->config.min_score, w->config.require, err) < 0) {
         ct_launch_abandon(&w->app);
         return CT_EXIT_SCORE;
-    }
-    // The app keeps the limit that the container came with; none of it is the wrapper's to change.
-    if (prlimit(w->app.pid, RLIMIT_CORE, &w->core, NULL) != 0) {
-        (void)ct_err_errno(err, "cannot restore the app's RLIMIT_CORE");
-        ct_launch_abandon(&w->app);
-        return CT_EXIT_OTHER;
     }
     rc = ct_launch_release(&w->app, err);
     if (rc < 0) {
@@ -385,9 +411,17 @@ _Noreturn static void run(struct wrapper *w)
     // Open since it could still be attacked; nobody looks at it through these again.
     ct_close_fd(&w->app.mem_fd);
     ct_close_fd(&w->app.maps_fd);
-    ct_log(CT_LOG_INFO, "started %s (pid %d)", w->argv[0], (int)w->app.pid);
-    ct_beside_released(&w->beside, w->vault, &w->config, &w->facts, w->app.pid);
-    int code = ct_supervise(w->app.pid);
+    if (w->app.over) {
+        ct_log(CT_LOG_WARN,
+               "no program came of %s: whatever it ran got placeholders instead of secrets. Start "
+               "the program by exec, or set cloudtaser.io/launcher to \"deliver\"",
+               w->argv[0]);
+    } else {
+        ct_log(CT_LOG_INFO, "started %s (pid %d)", w->argv[0], (int)w->app.pid);
+        // What is to be signalled is what gets all other signals: a launcher that stays, or the app.
+        ct_beside_released(&w->beside, w->vault, &w->config, &w->facts, w->app.child);
+    }
+    int code = w->app.ended ? w->app.exit_code : ct_supervise(w->app.child);
     if (ct_beside_wants_restart(&w->beside)) {
         start_again(w);
     }

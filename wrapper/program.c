@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/xattr.h>
 
 #define DEFAULT_PATH "/usr/local/bin:/bin:/usr/bin"
@@ -129,4 +130,31 @@ int ct_program_check(const char *path, const char *shown, struct ct_err *err)
                           shown);
     }
     return 0;
+}
+
+int ct_program_check_started(const char *path, const char *shown, uid_t uid, gid_t gid,
+                             bool no_new_privs, struct ct_err *err)
+{
+    struct stat st;
+    struct statvfs fs;
+    if (stat(path, &st) != 0 || statvfs(path, &fs) != 0) {
+        return ct_err_errno(err, "%s cannot be looked at", shown);
+    }
+    if (no_new_privs || (fs.f_flag & ST_NOSUID) != 0) {
+        return 0; // there was nothing to have
+    }
+    bool user = (st.st_mode & S_ISUID) != 0 && st.st_uid != uid;
+    bool group = (st.st_mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) && st.st_gid != gid;
+    // Root has its capabilities whatever the file says.
+    bool file = uid != 0 && getxattr(path, "security.capability", NULL, 0) > 0;
+    if (!user && !group && !file) {
+        return 0;
+    }
+    return ct_err_set(err, CT_EDENIED,
+                      "%s %s, which a program loses when its launcher is followed: start the app "
+                      "without it, or set the annotation cloudtaser.io/launcher to \"deliver\"",
+                      shown,
+                      user    ? "is set-uid"
+                      : group ? "is set-gid"
+                              : "has file capabilities");
 }

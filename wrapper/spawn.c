@@ -4,12 +4,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define TREE_DEPTH_MAX 64
 #define KERNEL_SIGSET_SIZE sizeof(uint64_t) // the C libraries' sigset_t is longer
 #ifndef PTRACE_SETSIGMASK
 #define PTRACE_SETSIGMASK 0x420b
@@ -114,6 +117,38 @@ void ct_spawn_kill(pid_t pid)
         status = 0;
         wait_for(pid, &status);
     } while (WIFSTOPPED(status));
+}
+
+// Its descendants first: once it is gone, they are somebody else's children.
+static void kill_descendants(pid_t pid, int depth)
+{
+    char path[64];
+    char text[4096];
+    (void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)pid, (int)pid);
+    CT_AUTO_FD fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : 0;
+    text[n > 0 ? n : 0] = '\0';
+    char *at = text;
+    for (;;) {
+        char *end;
+        long child = strtol(at, &end, 10);
+        if (end == at || child <= 1) {
+            return;
+        }
+        at = end;
+        (void)kill((pid_t)child, SIGSTOP); // so that it makes no more of them
+        if (depth < TREE_DEPTH_MAX) {
+            kill_descendants((pid_t)child, depth + 1);
+        }
+        (void)kill((pid_t)child, SIGKILL);
+    }
+}
+
+void ct_spawn_kill_tree(pid_t pid)
+{
+    (void)kill(pid, SIGSTOP);
+    kill_descendants(pid, 0);
+    (void)kill(pid, SIGKILL);
 }
 
 // The child ended before its exec: what did it say?

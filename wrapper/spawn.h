@@ -49,6 +49,9 @@ CT_CHECKED int ct_spawn_unblock(pid_t pid, const sigset_t *signal_mask, struct c
 CT_CHECKED int ct_spawn_go(pid_t pid, int go_fd, int report_fd, struct ct_spawn_report *ret_report,
                            struct ct_err *err);
 
+// Sends SIGKILL to a child and to all its descendants, as /proc tells of them. Reaps nobody.
+void ct_spawn_kill_tree(pid_t pid);
+
 // Kills and reaps.
 void ct_spawn_kill(pid_t pid);
 

@@ -67,10 +67,9 @@ void ct_supervise_fork_follows(void)
     }
 }
 
-// A stop of the app is passed on to whoever does job control on the wrapper: by stopping as well,
-// until that one continues the group. PID 1 and the leader of a session have nobody of that kind
-// above them; if they stopped, nothing might ever continue them.
-static void pass_stop_on(void)
+// PID 1 and the leader of a session have nobody above them who does job control; if they stopped,
+// nothing might ever continue them.
+void ct_supervise_stop(void)
 {
     if (getpid() != 1 && getsid(0) != getpid()) {
         (void)kill(getpid(), SIGSTOP);
@@ -102,7 +101,7 @@ static bool reap(pid_t app, int *ret_code)
             return true;
         }
         if (WIFSTOPPED(status)) {
-            pass_stop_on();
+            ct_supervise_stop();
         }
     }
 }
@@ -138,7 +137,7 @@ bool ct_supervise_asked_to_end(void)
     return asked_to_end || waits;
 }
 
-static void forward(siginfo_t *info, pid_t app)
+void ct_supervise_forward(siginfo_t *info, pid_t app)
 {
     asked_to_end = asked_to_end || asks_to_end(info->si_signo);
     // A child's end is the wrapper's business, a SIGCHLD that somebody sent is the app's. A SIGPIPE
@@ -166,7 +165,7 @@ int ct_supervise(pid_t app)
         siginfo_t info = {0};
         long signal = syscall(SYS_rt_sigtimedwait, &all, &info, NULL, sizeof(all));
         if (signal > 0) {
-            forward(&info, app);
+            ct_supervise_forward(&info, app);
         }
     }
     return code;

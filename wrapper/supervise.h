@@ -29,6 +29,13 @@ void ct_supervise_fork_follows(void);
 
 // Was a signal that asks to end (SIGTERM, SIGINT, SIGQUIT) forwarded to the app, or does one wait?
 bool ct_supervise_asked_to_end(void);
+// What ct_supervise() is made of, for the time before it, while a launcher is followed (chain.h).
+// Passes a signal that was taken from this process's queue on to the app, unless it has it already or
+// it was for the wrapper alone.
+void ct_supervise_forward(siginfo_t *info, pid_t app);
+// A stop of the app is passed on to whoever does job control on the wrapper: by stopping as well,
+// until that one continues the group.
+void ct_supervise_stop(void);
 
 // Forwards signals, reaps orphans, passes stops on, until `app` ended. Returns its exit code, or
 // 128+n when signal n ended it.

@@ -10,7 +10,8 @@ from environment import APPS
 from pods import REFERENCE, container, pod, unique
 from test_cluster import RESTRICTED
 
-FIVE_LOST = "sh hands its environment on in the clear"
+FIVE_LOST = ("sh hands its environment on in the clear (its script starts programs as its children: "
+             "write exec before the last)")
 
 
 def environ(pid):
@@ -193,7 +194,7 @@ class Run(RunTestCase):
 
     def test_a_shell_loses_what_it_undoes(self):
         with self.running(one_pod({"PGPASSWORD": REFERENCE},
-                                  ["/bin/sh", "-c", "/app --stay PGPASSWORD; exit 5"])) as run:
+                                  ["/bin/sh", "-c", "/app --stay PGPASSWORD || exit 5"])) as run:
             app = run.containers["app"]
             log = app.wait_log("ready")
             self.assert_values(log, PGPASSWORD=self.env.values["password"])
@@ -206,8 +207,28 @@ class Run(RunTestCase):
             self.assertEqual(environ(child)["PGPASSWORD"], self.env.values["password"])
             self.assert_wrapper_clean(run)
 
+    def test_a_shell_is_followed_at_no_cost(self):
+        password = self.env.values["password"]
+        for script, code in (("umask 022; exec /app --stay PGPASSWORD", 0), ("/app --stay PGPASSWORD; exit 5", 5)):
+            with self.subTest(script), self.running(one_pod(
+                    {"PGPASSWORD": REFERENCE}, ["/bin/sh", "-c", script], {"min-protection-score": "55"})) as run:
+                app = run.containers["app"]
+                log = app.wait_log("ready")
+                self.assert_values(log, PGPASSWORD=password)
+                self.assert_score(log)
+                self.assertIn("following sh (pid ", log)
+                for pid in app.processes():
+                    self.assertEqual(environ(pid)["PGPASSWORD"], PLACEHOLDER)
+                last = app.processes()[-1]
+                self.assert_attacks_fail({"app": last, "wrapper": app.pid}, password)
+                with self.unprotected() as control:
+                    for pid in app.processes():
+                        self.assert_no_residue(pid, control)
+                os.kill(last, signal.SIGTERM)
+                self.assertEqual(run.wait(10), {"app": code})
+
     def test_a_shell_below_its_minimum_is_refused(self):
-        self.refused(one_pod({"PGPASSWORD": REFERENCE}, ["/bin/sh", "-c", "exec /app"],
+        self.refused(one_pod({"PGPASSWORD": REFERENCE}, ["/bin/sh", "-c", "/app || exit 5"],
                              {"min-protection-score": "50"}), "50", "sh")
 
     def test_the_apps_exit_code(self):

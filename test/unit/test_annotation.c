@@ -29,6 +29,7 @@ static void reads_all_of_them(void **state)
                     "\"" P "vault-audience\":\"https://vault.example\","
                     "\"" P "vault-ca-configmap\":\"my.ca\",\"" P "vault-token-secret\":\"tok\","
                     "\"" P "vault-skip-verify\":\"true\",\"" P "plain-environment\":\"true\","
+                    "\"" P "launcher\":\"follow\","
                     "\"" P "min-protection-score\":\"55\",\"" P "require\":\"mlock, memfd_secret\","
                     "\"" P "containers\":\"app, worker,app\",\"" P "status\":\"injected\","
                     "\"" P "secret-paths\":\"secret/data/db\","
@@ -38,6 +39,7 @@ static void reads_all_of_them(void **state)
                     &a, &err),
               &err);
     assert_true(a.inject && a.has_auth && a.vault_skip_verify && a.plain_environment);
+    assert_int_equal(a.launcher, CT_LAUNCHER_FOLLOW);
     assert_int_equal(a.auth, CT_AUTH_TOKEN);
     assert_string_equal(a.vault_address, "https://v:8200");
     assert_string_equal(a.vault_role, "app");
@@ -173,6 +175,7 @@ static const struct refusal refusals[] = {
     {"\"" P "vault-token-secret\":\"t\"", "needs " P "vault-auth-method"},
     {"\"" P "vault-skip-verify\":\"1\"", P "vault-skip-verify \"1\": \"true\" or \"false\""},
     {"\"" P "plain-environment\":\"TRUE\"", "\"true\" or \"false\""},
+    {"\"" P "launcher\":\"never\"", "\"never\": allowed: auto, follow, deliver"},
     {"\"" P "min-protection-score\":\"76\"", "a whole number from 0 to 75"},
     {"\"" P "min-protection-score\":\"-1\"", "\"-1\": a whole number"},
     {"\"" P "min-protection-score\":\" 70\"", "a whole number"},

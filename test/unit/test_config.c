@@ -23,6 +23,7 @@ static void reads_defaults(void **state)
     assert_false(c.skip_verify);
     assert_string_equal(c.token_file, "/t");
     assert_false(c.plain_environment);
+    assert_int_equal(c.launcher, CT_LAUNCHER_AUTO);
     assert_int_equal(c.min_score, 0);
     assert_int_equal(c.require, 0);
     assert_int_equal(c.connect_timeout_ms, 5000);
@@ -43,6 +44,7 @@ static void fill(struct ct_config *c)
     (void)snprintf(c->token_file, sizeof(c->token_file), "/t");
     (void)snprintf(c->paths, sizeof(c->paths), "m/data/a,m/b");
     c->plain_environment = true;
+    c->launcher = CT_LAUNCHER_DELIVER;
     c->min_score = 70;
     c->require = 1U << CT_CHECK_MEMFD_SECRET | 1U << CT_CHECK_KPROBES_ACTIVE;
     c->connect_timeout_ms = 1;
@@ -71,7 +73,7 @@ static void writes_what_it_reads(void **state)
         "{\"version\":1,\"address\":\"http://[::1]:8200\",\"auth-path\":\"k8s/one\","
         "\"role\":\"app\",\"namespace\":\"team/a\",\"ca-file\":\"/c \\\"a\\\"\","
         "\"skip-verify\":true,\"token-file\":\"/t\",\"paths\":\"m/data/a,m/b\","
-        "\"plain-environment\":true,"
+        "\"plain-environment\":true,\"launcher\":\"deliver\","
         "\"min-score\":70,\"require\":[\"memfd_secret\",\"kprobes_active\"],"
         "\"connect-timeout-ms\":1,\"timeout-ms\":2,\"retry-budget-ms\":0,\"json-log\":true,"
         "\"metrics-port\":9102,\"identity-file\":\"/i\","
@@ -79,6 +81,7 @@ static void writes_what_it_reads(void **state)
     expect_ok(ct_config_parse(out.data, &back, &err), &err);
     assert_string_equal(back.vault_namespace, "team/a");
     assert_string_equal(back.paths, "m/data/a,m/b");
+    assert_int_equal(back.launcher, CT_LAUNCHER_DELIVER);
     assert_int_equal(back.require, c.require);
     assert_int_equal(back.retry_budget_ms, 0);
     ct_config_write(&back, &again);

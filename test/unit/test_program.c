@@ -97,6 +97,40 @@ static void test_default_path(void **state)
     assert_string_equal(found, "/bin/sh");
 }
 
+static void test_what_was_lost(void **state)
+{
+    (void)state;
+    struct stat st;
+    assert_int_equal(stat("good/tool", &st), 0);
+    const struct {
+        mode_t mode;
+        uid_t uid;
+        gid_t gid;
+        bool no_new_privs;
+        const char *lost;
+    } cases[] = {
+        {0755, st.st_uid + 1, st.st_gid + 1, false, NULL},
+        {04755, st.st_uid, st.st_gid, false, NULL},
+        {04755, st.st_uid + 1, st.st_gid, false, "is set-uid, which a program loses"},
+        {04755, st.st_uid + 1, st.st_gid, true, NULL},
+        {02755, st.st_uid, st.st_gid, false, NULL},
+        {02755, st.st_uid, st.st_gid + 1, false, "is set-gid, which a program loses"},
+        {02745, st.st_uid, st.st_gid + 1, false, NULL}, // not executable for the group: locking
+    };
+    for (size_t i = 0; i < CT_ARRAY_LEN(cases); i++) {
+        struct ct_err err = {0};
+        assert_int_equal(chmod("good/tool", cases[i].mode), 0);
+        int status = ct_program_check_started("good/tool", "x", cases[i].uid, cases[i].gid,
+                                              cases[i].no_new_privs, &err);
+        if (cases[i].lost == NULL) {
+            expect_ok(status, &err);
+        } else {
+            expect_error(status, &err, CT_EDENIED, cases[i].lost);
+        }
+    }
+    assert_int_equal(chmod("good/tool", 0755), 0);
+}
+
 static void test_too_long(void **state)
 {
     (void)state;
@@ -132,9 +166,8 @@ static void test_exec_errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_find),
-        cmocka_unit_test(test_default_path),
-        cmocka_unit_test(test_too_long),
+        cmocka_unit_test(test_find),        cmocka_unit_test(test_default_path),
+        cmocka_unit_test(test_too_long),    cmocka_unit_test(test_what_was_lost),
         cmocka_unit_test(test_exec_errors),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
