@@ -9,6 +9,7 @@ import pathlib
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -72,6 +73,27 @@ _main "$@"
 """
 
 
+# Connects to every socket of its kind that shows up under a name of the kernel's own, and asks for
+# descriptors; tells of each that it met, and with how many.
+THIEF = """
+import socket, sys, time
+met = set()
+print("ready", flush=True)
+while True:
+    for line in open("/proc/net/unix"):
+        fields = line.split()
+        if len(fields) == 8 and fields[4] == "0005" and fields[7].startswith("@") and fields[3] == "00010000":
+            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+                s.settimeout(0.5)
+                try:
+                    s.connect("\\0" + fields[7][1:])
+                    _, fds, _, _ = socket.recv_fds(s, 1, 1)
+                    print("met", len(fds), flush=True)
+                except OSError:
+                    print("met 0", flush=True)
+"""
+
+
 def status_of(pid, key):
     text = pathlib.Path(f"/proc/{pid}/status").read_text()
     return next(line.split()[1] for line in text.splitlines() if line.startswith(key + ":"))
@@ -125,8 +147,9 @@ class Base(unittest.TestCase):
 
     def start(self, command, variables=None, prefix=(), **settings):
         environment = self.rig.environment(self.rig.settings(**settings), **self.variables(**(variables or {})))
+        # A group of its own, whose parent is another's: in an orphaned one SIGTSTP stops nobody.
         process = subprocess.Popen([*prefix, harness.WRAPPER, "--", *command], env=environment, text=True,
-                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                                   process_group=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.addCleanup(self.end, process)
         return process
 
@@ -225,6 +248,36 @@ class Followed(Base):
         notes = self.notes.read_text()
         self.assertEqual(notes.count(f"S is {PLACEHOLDER}\n"), 2, notes)
 
+    def test_secret_memory_is_handed_to_the_app_alone(self):
+        log = self.rig.folder / "thief"
+        with open(log, "wb") as out, subprocess.Popen([harness.PYTHON, "-c", THIEF], stdout=out) as thief:
+            self.addCleanup(thief.kill)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as careless:
+                careless.bind("")
+                careless.listen(1)
+                connection, _ = careless.accept()
+                with connection:
+                    socket.send_fds(connection, [b"x"], [0])
+                    until(lambda: "met 1" in log.read_text(), "the control: it takes what it is given")
+            before = len(log.read_text())
+            for _ in range(100):
+                self.assert_followed(self.run_it(["env", *self.app(0)]))
+                said = log.read_text()[before:]
+                if said.count("met 0") >= 2:
+                    break
+            thief.kill()
+        self.assertIn("met 0", said, "the thief was there")
+        self.assertNotIn("met 1", said)
+
+    def test_a_launcher_that_is_given_the_secret_holds_it(self):
+        """The control of the next: the same look finds it in a launcher that is not followed, and its child."""
+        process = self.start(["tini", "-s", "--", *self.app("wait")], launcher="deliver")
+        self.assertTrue(json.loads(process.stdout.readline())["value"] == bad_vault.VALUE)
+        child = tree(process.pid)[-1]
+        self.assertTrue(bad_vault.VALUE.encode() in memory_of(child))
+        self.assertIn(b"S=" + bad_vault.VALUE.encode(), pathlib.Path(f"/proc/{child}/environ").read_bytes().split(b"\0"))
+        process.communicate("", timeout=20)
+
     def test_no_process_but_the_app_holds_it(self):
         """While the entrypoint waits, and once the app runs: all that root can read of every process."""
         command = ["tini", "-s", "--", self.entrypoint("dash"), *self.app("wait")]
@@ -317,11 +370,13 @@ class NotFollowed(Base):
 
     def test_no_program_comes_of_it(self):
         for script, code in (("exec /no/such/program", 127), ("kill -9 $$; exec x", 137), ("exit 5; exec x", 5)):
-            with self.subTest(script):
-                result = self.run_it(["dash", "-c", script])
-                self.assertEqual(result.returncode, code, result.stderr)
-                self.assertIn("no program came of dash: whatever it ran got placeholders", result.stderr)
-                self.assertNotIn("Protection score", result.stderr)
+            for first in [], ["tini", "-s", "--"]:
+                with self.subTest(script, first=first):
+                    result = self.run_it([*first, "dash", "-c", script])
+                    self.assertEqual(result.returncode, code, result.stderr)
+                    self.assertIn(f"no program came of {(first or ['dash'])[0]}: whatever it ran got placeholders",
+                                  result.stderr)
+                    self.assertNotIn("Protection score", result.stderr)
 
     def test_a_changed_variable_is_told_of(self):
         for change, value in (("env S=own", "own"), ("env -u S", None), ("env -i", None)):
