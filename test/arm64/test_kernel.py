@@ -31,6 +31,8 @@ def steps(here):
         "user": config(min_score=55) + f"{AS_USER} {SHOW}",
         "other-libc": config() + f"{WRAPPER} /bin/busybox awk "
                                "'BEGIN { print ENVIRON[\"DB_PASSWORD\"] }'",
+        "shell": config(min_score=55) + f"{AS_USER} /bin/busybox sh -c "
+                                        f"'/bin/busybox id -u; exec {SHOW}'",
         "exit": config() + f"{WRAPPER} /app exit 42",
         "killed": config() + f"{WRAPPER} /app kill 9",
         "term": config() + f"{WRAPPER} /app wait & sleep 3; tr '\\0' '\\n' "
@@ -106,6 +108,9 @@ class Kernel:
         self.assertEqual(world.score(output)[0], "55/75", output)
         self.assertIn(f"\n{world.VALUE}\n", output)
 
+    def test_a_shell_is_followed_to_the_program(self):
+        self.assertIn("\n65532\n", self.expect_all_points("shell"))
+
     def test_the_exit_code_is_the_apps(self):
         self.expect("exit", 42)
         self.expect("killed", 128 + 9)
@@ -156,7 +161,7 @@ class Kernel:
         self.assertIn("DB_PASSWORD lies in [stack] with", output)
 
     def test_no_secret_where_none_belongs(self):
-        told = {"root", "user", "other-libc", "small-limit", "shared-limit", "plain"}
+        told = {"root", "user", "shell", "other-libc", "small-limit", "shared-limit", "plain"}
         for step, (_, output) in self.results.items():
             self.assertNotIn(world.JWT, output, step)
             self.assertEqual(world.VALUE in output, step in told, f"{step}: {output}")
