@@ -2,6 +2,7 @@
 #include "httpd.h"
 
 #include <errno.h>
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <string.h>
@@ -446,12 +447,40 @@ long long ct_httpd_certificate_expiry(const struct ct_httpd *server)
     return server->tls != NULL ? ct_httpd_tls_expiry(server->tls) : 0;
 }
 
+// ---- shutting the door ----
+
+// libmicrohttpd 0.9.75 takes the listening socket out of each busy worker's epoll set, and so does the worker
+// once it sees that it is quiesced. Where both do it at once, the second finds nothing and MHD panics; then
+// the worker has done what was asked, and the next try goes on with the others. No lock is held there.
+static _Thread_local jmp_buf *quiescing;
+
+static void on_panic(void *cls, const char *file, unsigned line, const char *reason)
+{
+    (void)cls;
+    if (quiescing != NULL && strstr(reason, "remove listen FD") != NULL) {
+        longjmp(*quiescing, 1);
+    }
+    (void)fprintf(stderr, "libmicrohttpd: %s:%u: %s", file, line, reason);
+    abort();
+}
+
+static int quiesce(struct ct_httpd *server)
+{
+    jmp_buf again;
+    MHD_set_panic_func(on_panic, NULL);
+    (void)setjmp(again); // each panic is another worker's last: it ends
+    quiescing = &again;
+    int fd = MHD_quiesce_daemon(server->daemon);
+    quiescing = NULL;
+    return fd;
+}
+
 // Whoever the kernel has accepted for us already must not meet a reset: closing a listening socket
 // resets its queue. So the door is shut, and the queue emptied into the daemon.
 static void close_listener(struct ct_httpd *server)
 {
     const struct timespec handshake = {.tv_nsec = HANDSHAKE_MS * 1000000L};
-    CT_AUTO_FD fd = MHD_quiesce_daemon(server->daemon);
+    CT_AUTO_FD fd = quiesce(server);
     if (fd < 0) {
         return;
     }
