@@ -85,8 +85,7 @@ class Way:
 
     def line(self, process, seconds=5):
         """The next line that it writes; not by readline(), whose buffer select(2) does not see."""
-        text = self.unread.get(process, b"")
-        end = time.monotonic() + seconds
+        text, end = self.unread.get(process, b""), time.monotonic() + seconds
         while b"\n" not in text:
             if not select.select([process.stdout], [], [], max(end - time.monotonic(), 0))[0]:
                 return "nothing"
@@ -258,9 +257,11 @@ def _(way):
 
 @row("an app in a session of its own", "TERM to the wrapper", "15 0 0")
 def _(way):
-    process, wrapper, _ = way.ready(APP, "session")
+    process, wrapper, app = way.ready(APP, "session")
     os.kill(wrapper, signal.SIGTERM)
-    return way.line(process)
+    said = way.line(process)
+    os.kill(app, signal.SIGKILL)  # no signal to the wrapper's group reaches it
+    return said
 
 
 @row("a deaf app", "TERM, INT, HUP, QUIT; then kill -9 of the app", "both run, 137")
