@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Any bytes as the nodes file; what is accepted is then asked by a pod with every kind of constraint.
+// Any bytes as the nodes file, and as that of namespaces; what is accepted is then asked by a pod with every kind of constraint.
 #include <stdint.h>
 #include <stdlib.h>
 
 #include "candidate.h"
 #include "json.h"
+#include "namespace.h"
 #include "nodes.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -38,6 +39,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (ct_nodes_find(nodes, node->name) != node) {
             abort();
         }
+    }
+    CT_AUTO(ct_nodes) *namespaces = NULL;
+    struct ct_namespace_stats labels;
+    r = ct_kind_parse(&ct_kind_namespace, (const char *)data, size, &namespaces, &err);
+    ct_namespace_stats(namespaces, &labels);
+    if ((r == 0) != (namespaces != NULL) ||
+        labels.unlabelled + labels.labelled + labels.bad != ct_nodes_count(namespaces)) {
+        abort();
     }
     return 0;
 }

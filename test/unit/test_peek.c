@@ -167,9 +167,34 @@ static void finds_the_uid_in_what_is_no_json(void **state)
     }
 }
 
+static void tells_who_asks_for_what(void **state)
+{
+    (void)state;
+    static const char body[] =
+        REVIEW("\"operation\":\"CREATE\",\"userInfo\":{\"username\":\"system:admin\",\"uid\":\"7\","
+               "\"groups\":[\"a\"],\"extra\":{\"username\":[\"x\"]}}," OBJECT(""));
+    struct ct_peek peek;
+    assert_true(ct_peek_skippable(body, strlen(body), &peek));
+    assert_int_equal(peek.operation.len, 6);
+    assert_memory_equal(peek.operation.text, "CREATE", 6);
+    assert_int_equal(peek.user.len, 12);
+    assert_memory_equal(peek.user.text, "system:admin", 12);
+    assert_memory_equal(peek.uid.text, "u-1", 3);
+    static const char *const odd[] = {
+        REVIEW("\"userInfo\":{\"username\":7}," OBJECT("")),
+        REVIEW("\"userInfo\":{\"username\":\"a\",\"username\":\"b\"}," OBJECT("")),
+        REVIEW("\"userInfo\":{},\"userInfo\":{}," OBJECT("")),
+        REVIEW("\"userInfo\":[]," OBJECT("")),
+    };
+    for (size_t i = 0; i < CT_ARRAY_LEN(odd); i++) {
+        assert_false(ct_peek_skippable(odd[i], strlen(odd[i]), &peek));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tells_who_asks_for_what),
         cmocka_unit_test(finds_the_uid_in_what_is_no_json),
         cmocka_unit_test(passes_over_only_what_is_plain),
         cmocka_unit_test(reads_no_further_than_told),
