@@ -147,8 +147,9 @@ static const struct ct_option options[] = {
      .argument = "DURATION",
      .min = 1000,
      .max = 86400000,
-     .help = "How long what was last known of the nodes is used while the API server does not "
-             "answer."},
+     .help =
+         "How long what was last known of nodes and namespaces is used while the API server does "
+         "not answer."},
     {.name = "drain-delay",
      .kind = CT_OPTION_DURATION,
      .offset = AT(drain_delay),
