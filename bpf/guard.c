@@ -24,6 +24,7 @@
 #define MAX_PROGRAMS 64
 #define MAX_OBJECTS 64
 #define EXIT_NOT_FOUND 127
+#define CONTINUE_ROUNDS 10
 
 // A program and what it can refuse, so that one that nothing needs is not attached.
 struct use {
@@ -102,6 +103,12 @@ struct attached {
     __u64 vectors;
 };
 
+// A victim that a killed tracer may have left stopped.
+struct stopped {
+    pid_t victim;
+    int rounds; // of polling, in which it is still sent on
+};
+
 struct ct_guard {
     struct ct_guard_options options;
     struct bpf_object *base; // the maps, and who is protected
@@ -111,6 +118,7 @@ struct ct_guard {
     struct attached attached[MAX_PROGRAMS];
     size_t n_attached;
     struct ct_result results[CT_V_COUNT];
+    struct stopped stopped;
     char trouble[CT_TIER_COUNT][256];
 };
 
@@ -424,7 +432,18 @@ int ct_guard_spawn(struct ct_guard *guard, char *const argv[], struct ct_spawned
     return rc;
 }
 
+// The kill comes with the attach, whose stop the victim would be left in. The event is quicker than that
+// stop: so it is sent on for some rounds.
+static void send_on(struct stopped *stopped)
+{
+    if (stopped->rounds > 0) {
+        stopped->rounds--;
+        (void)kill(stopped->victim, SIGCONT);
+    }
+}
+
 struct told {
+    struct ct_guard *guard;
     ct_guard_tell tell;
     void *cls;
 };
@@ -435,9 +454,8 @@ static int tell_one(void *context, void *data, size_t size)
     struct ct_event event;
     if (size >= sizeof(event)) {
         memcpy(&event, data, sizeof(event));
-        // The kill came with the attach, whose stop the victim would be left in.
         if (event.action == CT_ACTION_KILLED && event.vector == CT_V_PTRACE && event.victim != 0) {
-            (void)kill((pid_t)event.victim, SIGCONT);
+            told->guard->stopped = (struct stopped){(pid_t)event.victim, CONTINUE_ROUNDS};
         }
         told->tell(told->cls, &event);
     }
@@ -447,12 +465,13 @@ static int tell_one(void *context, void *data, size_t size)
 int ct_guard_poll(struct ct_guard *guard, int timeout_ms, ct_guard_tell tell, void *cls,
                   struct ct_err *err)
 {
-    struct told told = {.tell = tell, .cls = cls};
+    struct told told = {.guard = guard, .tell = tell, .cls = cls};
     struct ring_buffer *ring = ring_buffer__new(map_fd(guard, "ct_events"), tell_one, &told, NULL);
     if (ring == NULL) {
         return ct_err_errno(err, "cannot read the guard's events");
     }
     int n = ring_buffer__poll(ring, timeout_ms);
+    send_on(&guard->stopped);
     ring_buffer__free(ring);
     return n >= 0 || n == -EINTR ? 0 : ct_err_errno(err, "cannot read the guard's events");
 }
