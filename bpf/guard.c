@@ -84,17 +84,17 @@ static const struct use points[] = {
 // A tier's programs are those of one object whose names begin with one of its prefixes.
 struct tier_info {
     enum ct_tier tier;
-    const char *prefixes[2];
+    const char *prefixes[2]; // the second may be NULL
     const void *(*elf)(size_t *size);
     const struct use *uses;
     size_t n_uses;
 };
 
 static const struct tier_info tiers[] = {
-    {CT_TIER_LSM, {"lsm_", "lsm_"}, ct_guard_skel__elf_bytes, hooks, CT_ARRAY_LEN(hooks)},
-    {CT_TIER_FMOD_RET, {"mod_", "mod_"}, ct_guard_skel__elf_bytes, hooks, CT_ARRAY_LEN(hooks)},
+    {CT_TIER_LSM, {"lsm_", NULL}, ct_guard_skel__elf_bytes, hooks, CT_ARRAY_LEN(hooks)},
+    {CT_TIER_FMOD_RET, {"mod_", NULL}, ct_guard_skel__elf_bytes, hooks, CT_ARRAY_LEN(hooks)},
     {CT_TIER_KPROBE, {"kp_", "kp32_"}, ct_override_skel__elf_bytes, calls, CT_ARRAY_LEN(calls)},
-    {CT_TIER_REACTIVE, {"rk_", "rk_"}, ct_reactive_skel__elf_bytes, points, CT_ARRAY_LEN(points)},
+    {CT_TIER_REACTIVE, {"rk_", NULL}, ct_reactive_skel__elf_bytes, points, CT_ARRAY_LEN(points)},
 };
 
 struct attached {
@@ -118,6 +118,9 @@ struct ct_guard {
     struct attached attached[MAX_PROGRAMS];
     size_t n_attached;
     struct ct_result results[CT_V_COUNT];
+    struct ring_buffer *events; // from the first poll on
+    ct_guard_tell tell;         // of the poll under way, with its cls
+    void *cls;
     struct stopped stopped;
     char trouble[CT_TIER_COUNT][256];
 };
@@ -146,7 +149,7 @@ static int keep_words(enum libbpf_print_level level, const char *format, va_list
 
 static const struct use *use_of(const struct tier_info *info, const char *program)
 {
-    for (size_t p = 0; p < CT_ARRAY_LEN(info->prefixes); p++) {
+    for (size_t p = 0; p < CT_ARRAY_LEN(info->prefixes) && info->prefixes[p] != NULL; p++) {
         size_t len = strlen(info->prefixes[p]);
         for (size_t i = 0; strncmp(program, info->prefixes[p], len) == 0 && i < info->n_uses; i++) {
             if (strcmp(program + len, info->uses[i].name) == 0) {
@@ -222,6 +225,17 @@ static void attach(struct ct_guard *guard, const struct tier_info *info, struct 
     }
 }
 
+static void load_each(struct ct_guard *guard, const struct tier_info *info, __u64 wanted)
+{
+    char name[64];
+    for (size_t p = 0; p < CT_ARRAY_LEN(info->prefixes) && info->prefixes[p] != NULL; p++) {
+        for (size_t i = 0; i < info->n_uses; i++) {
+            (void)snprintf(name, sizeof(name), "%s%s", info->prefixes[p], info->uses[i].name);
+            (void)((info->uses[i].vectors & wanted) != 0 && load(guard, info, wanted, name));
+        }
+    }
+}
+
 // One that a kernel does not have makes the whole object fail: then each for itself.
 static void attach_tier(struct ct_guard *guard, const struct tier_info *info, __u64 wanted)
 {
@@ -230,14 +244,7 @@ static void attach_tier(struct ct_guard *guard, const struct tier_info *info, __
     if (load(guard, info, wanted, NULL) != 0) {
         char *trouble = guard->trouble[info->tier];
         (void)snprintf(trouble, sizeof(guard->trouble[0]), "%s", last_words);
-        for (size_t p = 0; p < CT_ARRAY_LEN(info->prefixes); p++) {
-            for (size_t i = 0;
-                 i < info->n_uses && (p == 0 || info->prefixes[p] != info->prefixes[0]); i++) {
-                char name[64];
-                (void)snprintf(name, sizeof(name), "%s%s", info->prefixes[p], info->uses[i].name);
-                (void)((info->uses[i].vectors & wanted) != 0 && load(guard, info, wanted, name));
-            }
-        }
+        load_each(guard, info, wanted);
         trouble[0] = guard->n_objects > first ? '\0' : trouble[0];
     }
     for (size_t i = first; i < guard->n_objects; i++) {
@@ -442,22 +449,16 @@ static void send_on(struct stopped *stopped)
     }
 }
 
-struct told {
-    struct ct_guard *guard;
-    ct_guard_tell tell;
-    void *cls;
-};
-
 static int tell_one(void *context, void *data, size_t size)
 {
-    const struct told *told = context;
+    struct ct_guard *guard = context;
     struct ct_event event;
     if (size >= sizeof(event)) {
         memcpy(&event, data, sizeof(event));
         if (event.action == CT_ACTION_KILLED && event.vector == CT_V_PTRACE && event.victim != 0) {
-            told->guard->stopped = (struct stopped){(pid_t)event.victim, CONTINUE_ROUNDS};
+            guard->stopped = (struct stopped){(pid_t)event.victim, CONTINUE_ROUNDS};
         }
-        told->tell(told->cls, &event);
+        guard->tell(guard->cls, &event);
     }
     return 0;
 }
@@ -465,14 +466,16 @@ static int tell_one(void *context, void *data, size_t size)
 int ct_guard_poll(struct ct_guard *guard, int timeout_ms, ct_guard_tell tell, void *cls,
                   struct ct_err *err)
 {
-    struct told told = {.guard = guard, .tell = tell, .cls = cls};
-    struct ring_buffer *ring = ring_buffer__new(map_fd(guard, "ct_events"), tell_one, &told, NULL);
-    if (ring == NULL) {
+    guard->tell = tell;
+    guard->cls = cls;
+    if (guard->events == NULL) {
+        guard->events = ring_buffer__new(map_fd(guard, "ct_events"), tell_one, guard, NULL);
+    }
+    if (guard->events == NULL) {
         return ct_err_errno(err, "cannot read the guard's events");
     }
-    int n = ring_buffer__poll(ring, timeout_ms);
+    int n = ring_buffer__poll(guard->events, timeout_ms);
     send_on(&guard->stopped);
-    ring_buffer__free(ring);
     return n >= 0 || n == -EINTR ? 0 : ct_err_errno(err, "cannot read the guard's events");
 }
 
@@ -481,6 +484,7 @@ void ct_guard_free(struct ct_guard *guard)
     if (guard == NULL) {
         return;
     }
+    ring_buffer__free(guard->events);
     for (size_t i = 0; i < guard->n_attached; i++) {
         (void)bpf_link__destroy(guard->attached[i].link);
     }

@@ -46,8 +46,8 @@ const char *ct_guard_tier_trouble(const struct ct_guard *guard, enum ct_tier tie
 // A program that runs protected, and the process between it and the caller.
 struct ct_spawned {
     pid_t pid;
-    pid_t
-        keeper; // the caller's child: ends as the program does, 128+n for a signal; 127 when not found
+    // The caller's child: ends as the program does, 128+n for a signal; 127 when it is not found.
+    pid_t keeper;
 };
 
 // Runs argv[0], found as execvp(3) does, protected together with all that descends from it. The
