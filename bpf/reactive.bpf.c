@@ -16,13 +16,8 @@ static __always_inline int kill_for(struct verdict verdict)
     return 0;
 }
 
-static __always_inline bool is_32_bit(void)
-{
-    struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-    return (BPF_CORE_READ(task, thread_info.status) & TS_COMPAT) != 0;
-}
-
-static __always_inline struct verdict on_entry_64(long number, const struct arguments *in)
+// By x86-64's number.
+static __always_inline struct verdict on_entry(long number, const struct arguments *in)
 {
     switch (number) {
     case 101:
@@ -51,26 +46,6 @@ static __always_inline struct verdict on_entry_64(long number, const struct argu
     }
 }
 
-static __always_inline struct verdict on_entry_32(long number, const struct arguments *in)
-{
-    switch (number) {
-    case 26:
-        return on_ptrace(in);
-    case 347:
-        return against_number(CT_V_VM_READV, in->a[0]);
-    case 348:
-        return against_number(CT_V_VM_WRITEV, in->a[0]);
-    case 349:
-        return on_kcmp(in);
-    case 438:
-        return against_pidfd(CT_V_PIDFD_GETFD, in->a[0]);
-    case 440:
-        return against_pidfd(CT_V_MEMORY_ADVICE, in->a[0]);
-    default:
-        return let_pass();
-    }
-}
-
 SEC("raw_tracepoint/sys_enter")
 int rk_enter(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -80,11 +55,11 @@ int rk_enter(struct bpf_raw_tracepoint_args *ctx)
     if (is_32_bit()) {
         in.a[0] = (__u32)BPF_CORE_READ(regs, bx);
         in.a[1] = (__u32)BPF_CORE_READ(regs, cx);
-        return kill_for(on_entry_32(number, &in));
+        return kill_for(on_entry(from_i386(number), &in));
     }
     in.a[0] = BPF_CORE_READ(regs, di);
     in.a[1] = BPF_CORE_READ(regs, si);
-    return kill_for(on_entry_64(number, &in));
+    return kill_for(on_entry(number, &in));
 }
 
 static __always_inline bool opens(long number)

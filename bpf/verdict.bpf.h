@@ -82,20 +82,40 @@ static __always_inline struct pt_regs *caller_registers(struct task_struct *task
     return (struct pt_regs *)((char *)BPF_CORE_READ(task, stack) + THREAD_SIZE) - 1;
 }
 
+static __always_inline bool is_32_bit(void)
+{
+    struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+    return (BPF_CORE_READ(task, thread_info.status) & TS_COMPAT) != 0;
+}
+
+// x86-64's number of what i386 calls by this one, as far as it is told apart here; else -1.
+static __always_inline long from_i386(long number)
+{
+    switch (number) {
+    case 26:
+        return 101; // ptrace
+    case 347:
+        return 310; // process_vm_readv
+    case 348:
+        return 311; // process_vm_writev
+    case 349:
+        return 312; // kcmp
+    case 426:       // io_uring_enter, openat2, pidfd_getfd, process_madvise: the same in both
+    case 437:
+    case 438:
+    case 440:
+        return number;
+    default:
+        return -1;
+    }
+}
+
 // By x86-64's numbers.
 static __always_inline long syscall_number(void)
 {
     struct task_struct *task = (struct task_struct *)bpf_get_current_task();
     long number = BPF_CORE_READ(caller_registers(task), orig_ax);
-    if ((BPF_CORE_READ(task, thread_info.status) & TS_COMPAT) == 0) {
-        return number;
-    }
-    // i386's own numbers of those that are told apart below.
-    return number == 26    ? 101
-           : number == 347 ? 310
-           : number == 348 ? 311
-           : number == 349 ? 312
-                           : number;
+    return is_32_bit() ? from_i386(number) : number;
 }
 
 #define NR_IO_URING_ENTER 426
