@@ -7,6 +7,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import time
 
 import bad_vault
 
@@ -33,6 +34,27 @@ def require_wrapper():
     if not WRAPPER.is_file():
         print(f"{WRAPPER} is missing: build the target `static`", file=sys.stderr)
         sys.exit(1 if os.environ.get("CT_MUST_RUN") == "1" else 77)
+
+
+def until(condition, what, seconds):
+    """What `condition` gives once it is true; the test has failed when that takes longer."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.01)
+    raise AssertionError(f"waited {seconds} s in vain: {what}")
+
+
+def status(pid, key):
+    """The first word behind `key` in /proc/PID/status."""
+    text = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return next(line.split()[1] for line in text.splitlines() if line.startswith(key + ":"))
+
+
+def children(pid):
+    return [int(p) for p in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 class Rig:

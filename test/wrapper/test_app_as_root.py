@@ -3,6 +3,7 @@
 """An app that runs as root owns /etc in its container: hosts, resolv.conf, the certificate authorities. What
 it does with them beside a running wrapper leads no token astray and keeps no renewal away. That each
 of these tricks works on a program that looks there is shown by a wrapper that is only just started."""
+import functools
 import os
 import pathlib
 import shutil
@@ -18,6 +19,7 @@ import harness
 
 LEASE = 3
 PATIENCE = 30  # within which a renewal must have found its way again
+until = functools.partial(harness.until, seconds=PATIENCE)
 APP = """
 import signal
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGTERM})
@@ -97,15 +99,9 @@ class AppAsRoot(unittest.TestCase):
     def asked(self, vault, path):
         return len([r for r in list(vault.requests) if r[1] == path])
 
-    def until(self, condition, what, seconds=PATIENCE):
-        end = time.monotonic() + seconds
-        while not condition():
-            self.assertLess(time.monotonic(), end, f"waited in vain: {what}")
-            time.sleep(0.02)
-
     def renews(self, vault):
         before = self.asked(vault, RENEW) + self.asked(vault, LOGIN)
-        self.until(lambda: self.asked(vault, RENEW) + self.asked(vault, LOGIN) > before, "a renewal")
+        until(lambda: self.asked(vault, RENEW) + self.asked(vault, LOGIN) > before, "a renewal")
 
     def ends(self, process):
         begin = time.monotonic()
@@ -145,7 +141,7 @@ class AppAsRoot(unittest.TestCase):
         self.renews(true)
         true.close()
         connections = false.connections
-        self.until(lambda: false.connections > connections,
+        until(lambda: false.connections > connections,
                    "the name to be looked up again, and the false Vault to be met")
         true = self.again(true, True)
         self.renews(true)

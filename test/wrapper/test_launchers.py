@@ -3,6 +3,7 @@
 """Launchers, real ones: followed to the app at no cost, with placeholders until then; nothing of the
 secret in them or their helpers; signals, stops and exit codes as without the wrapper."""
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -17,6 +18,7 @@ import unittest
 
 import bad_vault
 import harness
+from harness import children, status
 from test_traces import memory_of
 
 REFERENCE = "vault:secret/data/fine#password"
@@ -25,6 +27,7 @@ FULL = "Protection score: 55/75"
 NOBODY = pwd.getpwnam("nobody").pw_uid
 NEEDED = ("dash", "bash", "busybox", "tini", "dumb-init", "gosu", "setpriv", "timeout")
 FOUR = ("memfd_secret", "mlock", "madv_dontdump", "pr_set_dumpable")
+until = functools.partial(harness.until, seconds=20)
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 # Tells what it was given, then does what it is told to.
@@ -94,27 +97,8 @@ while True:
 """
 
 
-def status_of(pid, key):
-    text = pathlib.Path(f"/proc/{pid}/status").read_text()
-    return next(line.split()[1] for line in text.splitlines() if line.startswith(key + ":"))
-
-
-def children(pid):
-    return [int(p) for p in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 def tree(pid):
     return [pid] + [p for child in children(pid) for p in tree(child)]
-
-
-def until(condition, what, seconds=20):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.01)
-    raise AssertionError(f"waited {seconds} s in vain: {what}")
 
 
 class Base(unittest.TestCase):
@@ -287,12 +271,12 @@ class Followed(Base):
         until(lambda: (self.data / "waits").exists(), "the entrypoint")
         for phase, name in ("entrypoint", "entrypoint-dash"), ("app", "python3"):
             def names():
-                return sorted(status_of(pid, "Name") for pid in tree(process.pid)[1:])
+                return sorted(status(pid, "Name") for pid in tree(process.pid)[1:])
             wanted = sorted(["tini", "sleep", name])
             until(lambda: names() == wanted, f"{names()} to become {wanted}")
             pids = tree(process.pid)[1:]
             for pid in pids:
-                with self.subTest(phase=phase, name=status_of(pid, "Name")):
+                with self.subTest(phase=phase, name=status(pid, "Name")):
                     found = memory_of(pid)
                     # No assertIn: it would print all of the memory.
                     self.assertTrue(b"S=" + PLACEHOLDER.encode() in found, "the control")
@@ -304,7 +288,7 @@ class Followed(Base):
                     self.assertIn(b"S=" + PLACEHOLDER.encode(), environ)
                     links = [os.readlink(fd) for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir()]
                     self.assertFalse([link for link in links if "secretmem" in link])
-                    if phase == "entrypoint" or status_of(pid, "Name") != "python3":
+                    if phase == "entrypoint" or status(pid, "Name") != "python3":
                         self.assertFalse(bad_vault.VALUE.encode() in found)
                         maps = pathlib.Path(f"/proc/{pid}/maps").read_text()
                         self.assertNotIn("secretmem", maps)
@@ -313,7 +297,7 @@ class Followed(Base):
                 told = json.loads(process.stdout.readline())
                 self.assertTrue(told["value"] == bad_vault.VALUE)
                 # Nobody is traced any more.
-                until(lambda: all(status_of(pid, "TracerPid") == "0" for pid in tree(process.pid)), "the release")
+                until(lambda: all(status(pid, "TracerPid") == "0" for pid in tree(process.pid)), "the release")
         process.communicate("", timeout=20)
         self.assertEqual(process.returncode, 0)
         for pid in self.left_over():
@@ -439,9 +423,9 @@ class WhileFollowed(Base):
         self.data.mkdir()
         process = self.start([shell, "-c", script or self.WAITS, "x", *self.app(0)])
         self.assertEqual(process.stdout.readline(), "ready\n")
-        launcher = until(lambda: [pid for pid in children(process.pid) if status_of(pid, "Name") == shell],
+        launcher = until(lambda: [pid for pid in children(process.pid) if status(pid, "Name") == shell],
                          "the launcher")[0]
-        self.assertEqual(int(status_of(launcher, "TracerPid")), process.pid)
+        self.assertEqual(int(status(launcher, "TracerPid")), process.pid)
         return process, launcher
 
     def test_signals_reach_the_launcher(self):
@@ -468,12 +452,12 @@ class WhileFollowed(Base):
                 shutil.rmtree(self.data, ignore_errors=True)
                 process, launcher = self.held("bash")
                 os.kill(launcher, number)
-                until(lambda: status_of(launcher, "State") in "tT", "the stop of the launcher")
+                until(lambda: status(launcher, "State") in "tT", "the stop of the launcher")
                 # As without following, whoever does job control sees the wrapper stop too.
-                until(lambda: status_of(process.pid, "State") == "T", "the stop of the wrapper")
+                until(lambda: status(process.pid, "State") == "T", "the stop of the wrapper")
                 shutil.rmtree(self.data)
                 time.sleep(0.1)
-                self.assertIn(status_of(launcher, "State"), "tT", "it stays stopped")
+                self.assertIn(status(launcher, "State"), "tT", "it stays stopped")
                 os.kill(process.pid, signal.SIGCONT)
                 out, err = process.communicate("", timeout=20)
                 self.assertEqual(process.returncode, 0, err)
@@ -509,7 +493,7 @@ class WhileFollowed(Base):
         process, launcher = self.held()
         process.kill()
         process.wait()
-        until(lambda: not pathlib.Path(f"/proc/{launcher}").exists() or status_of(launcher, "State") == "Z",
+        until(lambda: not pathlib.Path(f"/proc/{launcher}").exists() or status(launcher, "State") == "Z",
               "the end of the launcher")
 
 

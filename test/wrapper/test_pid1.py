@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The duties of PID 1: signals, orphans, stops, terminals. See pid1_table.py for all the ways of them."""
 import ctypes
+import functools
 import os
 import pathlib
 import pty
@@ -16,7 +17,9 @@ import time
 import unittest
 
 import harness
+from harness import children, status
 
+until = functools.partial(harness.until, seconds=10)
 UNCATCHABLE = {signal.SIGKILL, signal.SIGSTOP}
 RESERVED = set(harness.RESERVED_SIGNALS)  # a Python program cannot wait for them
 ALL = [n for n in range(1, 65) if n not in UNCATCHABLE | RESERVED]
@@ -37,15 +40,6 @@ def python(script, *arguments):
     return [harness.PYTHON, "-c", script, *map(str, arguments)]
 
 
-def status(pid, key):
-    text = pathlib.Path(f"/proc/{pid}/status").read_text()
-    return re.search(rf"^{key}:\s*(\S+)", text, re.M).group(1)
-
-
-def children(pid):
-    return [int(p) for p in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 def app_of(process, name):
     """The app's pid, once it has become `name`: the wrapper has other, passing children before."""
     def look():
@@ -57,16 +51,6 @@ def app_of(process, name):
                 continue
         return None
     return until(look, f"the app {name}")
-
-
-def until(condition, what, seconds=10):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.01)
-    raise AssertionError(f"waited {seconds} s in vain: {what}")
 
 
 class Base(unittest.TestCase):

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """Secrets that change at Vault while the app runs: kept, told by a signal, or taken by a restart."""
+import functools
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import bad_vault
 import harness
 
 OLD, NEW = bad_vault.VALUE, "planted-Value-that-is-new-77"
+until = functools.partial(harness.until, seconds=15)
 PATH = "/v1/secret/data/changing"
 APP = """
 import os, signal, sys
@@ -64,15 +66,9 @@ class Refresh(unittest.TestCase):
     def looks(self):
         return len([r for r in list(self.vault.requests) if r[1] == PATH])
 
-    def until(self, condition, what, seconds=15):
-        end = time.monotonic() + seconds
-        while not condition():
-            self.assertLess(time.monotonic(), end, f"waited in vain: {what}")
-            time.sleep(0.02)
-
     def more_looks(self, n):
         before = self.looks()
-        self.until(lambda: self.looks() >= before + n, "looks")
+        until(lambda: self.looks() >= before + n, "looks")
 
     def end(self, process):
         process.terminate()

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """The Vault token's life beside a running app: whatever Vault does, the app and its signals come first."""
+import functools
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import unittest
 import bad_vault
 import harness
 
+until = functools.partial(harness.until, seconds=15)
 LEASE = 3
 # Tells each signal at once, ends by SIGTERM.
 LISTENER = """
@@ -56,12 +58,6 @@ class Renewal(unittest.TestCase):
     def asked(self, path):
         return [r for r in list(self.vault.requests) if r[1] == path]
 
-    def until(self, condition, what, seconds=15):
-        end = time.monotonic() + seconds
-        while not condition():
-            self.assertLess(time.monotonic(), end, f"waited in vain: {what}")
-            time.sleep(0.02)
-
     def signal_is_prompt(self, process, number=signal.SIGUSR1):
         begin = time.monotonic()
         process.send_signal(number)
@@ -83,9 +79,9 @@ class Renewal(unittest.TestCase):
     def test_renews_at_two_thirds_in_silence(self):
         begin = time.monotonic()
         process = self.start()
-        self.until(lambda: self.asked(RENEW), "a renewal")
+        until(lambda: self.asked(RENEW), "a renewal")
         self.assertGreater(time.monotonic() - begin, LEASE * 0.5)
-        self.until(lambda: len(self.asked(RENEW)) >= 3, "more renewals")
+        until(lambda: len(self.asked(RENEW)) >= 3, "more renewals")
         self.assertGreater(time.monotonic() - begin, LEASE * 1.6)
         for _, _, headers in self.asked(RENEW):
             self.assertEqual(headers["x-vault-token"], bad_vault.TOKEN)
@@ -96,9 +92,9 @@ class Renewal(unittest.TestCase):
     def test_logs_in_again_when_the_token_is_void(self):
         self.vault.renewal = self.vault.lookup = "denied"
         process = self.start()
-        self.until(lambda: len(self.asked(LOGIN)) >= 2, "a login again")
+        until(lambda: len(self.asked(LOGIN)) >= 2, "a login again")
         self.vault.renewal = self.vault.lookup = None
-        self.until(lambda: len(self.asked(RENEW)) >= 2, "its renewal")
+        until(lambda: len(self.asked(RENEW)) >= 2, "its renewal")
         said = self.end(process)
         self.assertEqual(len(said), 2, said)
         self.assertIn("the Vault token is void; logging in again: renewing the token: ", said[0])
@@ -108,7 +104,7 @@ class Renewal(unittest.TestCase):
         """Its policies may keep it from renewing itself: it is used on, and replaced before its end."""
         self.vault.renewal = "denied"
         process = self.start()
-        self.until(lambda: len(self.asked(LOGIN)) >= 4, "logins again")
+        until(lambda: len(self.asked(LOGIN)) >= 4, "logins again")
         logins = self.asked(LOGIN)
         self.assertEqual(len(self.asked(RENEW)), 1, "asked once, and believed")
         self.assertEqual(len(self.asked(LOOKUP)), 1)
@@ -120,7 +116,7 @@ class Renewal(unittest.TestCase):
     def test_a_token_that_may_neither_be_renewed_nor_looked_up(self):
         self.vault.renewal = self.vault.lookup = "denied"
         process = self.start()
-        self.until(lambda: len(self.asked(LOGIN)) >= 5, "logins again", 30)
+        until(lambda: len(self.asked(LOGIN)) >= 5, "logins again", seconds=30)
         self.assertLessEqual(len(self.asked(RENEW)), 2, "the second fresh token's refusal tells")
         said = self.end(process)
         self.assertEqual(len(said), 2, said)
@@ -131,11 +127,11 @@ class Renewal(unittest.TestCase):
         self.vault.lease = 6
         self.vault.renewal, self.vault.lookup = "denied", "sealed"
         process = self.start(retry_budget_ms=0)
-        self.until(lambda: len(self.asked(LOOKUP)) >= 2, "two tries")
+        until(lambda: len(self.asked(LOOKUP)) >= 2, "two tries")
         self.assertEqual(len(self.asked(LOGIN)), 1, "a sealed Vault says nothing of the token")
         self.vault.renewal = self.vault.lookup = None
         renewals = len(self.asked(RENEW))
-        self.until(lambda: len(self.asked(RENEW)) >= renewals + 1, "a renewal")
+        until(lambda: len(self.asked(RENEW)) >= renewals + 1, "a renewal")
         time.sleep(0.2)
         said = self.end(process)
         self.assertEqual(len(said), 2, said)
@@ -146,7 +142,7 @@ class Renewal(unittest.TestCase):
         bad_vault.ANSWERS["not-renewable"] = lambda s: bad_vault.answer(200, {"auth": {
             "client_token": bad_vault.TOKEN, "lease_duration": LEASE, "renewable": False}})
         process = self.start(role="not-renewable")
-        self.until(lambda: len(self.asked(LOGIN)) >= 3, "logins again")
+        until(lambda: len(self.asked(LOGIN)) >= 3, "logins again")
         self.assertEqual(self.asked(RENEW), [])
         self.assertEqual(self.end(process), [])
 
@@ -154,7 +150,7 @@ class Renewal(unittest.TestCase):
         bad_vault.ANSWERS["shrunk"] = lambda s: bad_vault.login_ok(1)
         self.vault.renewal = "shrunk"
         process = self.start()
-        self.until(lambda: len(self.asked(LOGIN)) >= 2, "a login again")
+        until(lambda: len(self.asked(LOGIN)) >= 2, "a login again")
         self.assertEqual(len(self.asked(RENEW)), 1)
         self.assertEqual(self.end(process), [])
 
@@ -169,7 +165,7 @@ class Renewal(unittest.TestCase):
         path = self.rig.folder / "vault-token"
         path.write_text(bad_vault.TOKEN)
         process = self.start(auth="token", role=None, token_file=str(path))
-        self.until(lambda: self.asked(RENEW), "a renewal")
+        until(lambda: self.asked(RENEW), "a renewal")
         self.assertEqual(len(self.asked(LOOKUP)), 1)
         self.assertEqual(self.end(process), [])
 
@@ -202,7 +198,7 @@ class Renewal(unittest.TestCase):
             bad[name] = vault, self.start(address=vault.address, retry_budget_ms=0)
         for name, (vault, process) in bad.items():
             with self.subTest(answer=name):
-                self.until(lambda v=vault, n=name: v.tries.get(n, 0) >= 2, "two tries")
+                until(lambda v=vault, n=name: v.tries.get(n, 0) >= 2, "two tries")
                 self.signal_is_prompt(process)
                 vault.renewal = None
         time.sleep(4)
@@ -217,7 +213,7 @@ class Renewal(unittest.TestCase):
     def test_a_silent_vault_holds_nothing_up(self):
         self.vault.renewal = "silent"
         process = self.start(timeout_ms=20000)
-        self.until(lambda: self.asked(RENEW), "a renewal")
+        until(lambda: self.asked(RENEW), "a renewal")
         for _ in range(50):
             self.signal_is_prompt(process)
         self.assertEqual(self.end(process), [], "the app's end is no trouble to tell")
@@ -226,7 +222,7 @@ class Renewal(unittest.TestCase):
         process = self.start(retry_budget_ms=60000)
         self.vault.close()
         with bad_vault.socket.socket() as probe:
-            self.until(lambda: probe.connect_ex(("127.0.0.1", self.vault.port)) != 0, "its end")
+            until(lambda: probe.connect_ex(("127.0.0.1", self.vault.port)) != 0, "its end")
         end = time.monotonic() + LEASE + 1
         while time.monotonic() < end:
             self.signal_is_prompt(process)
@@ -235,7 +231,7 @@ class Renewal(unittest.TestCase):
 
     def test_names_are_looked_up_beside(self):
         process = self.start(address=f"https://localhost:{self.vault.port}")
-        self.until(lambda: len(self.asked(RENEW)) >= 2, "renewals")
+        until(lambda: len(self.asked(RENEW)) >= 2, "renewals")
         self.signal_is_prompt(process)
         self.assertEqual(self.end(process), [])
 
@@ -254,7 +250,7 @@ class Renewal(unittest.TestCase):
                 os.write(writer, b"x" * 4096)
         except BlockingIOError:
             os.set_blocking(writer, True)
-        self.until(lambda: len(self.asked(LOGIN)) >= 2, "a login again")
+        until(lambda: len(self.asked(LOGIN)) >= 2, "a login again")
         self.signal_is_prompt(process)
         process.terminate()
         process.communicate(timeout=10)
