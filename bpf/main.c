@@ -77,47 +77,34 @@ static unsigned tiers_of(const struct ct_option_list *list)
     return tiers != 0 ? tiers : CT_TIERS_ALL;
 }
 
+static int new_guard(const struct settings *settings, struct ct_guard **ret, struct ct_err *err)
+{
+    const struct ct_guard_options options = {.tiers = tiers_of(&settings->tiers),
+                                             .strict = settings->strict};
+    return ct_guard_new(&options, ret, err);
+}
+
 static int probe(const struct settings *settings)
 {
     struct ct_err err = {0};
     CT_AUTO(ct_guard) *guard = NULL;
-    const struct ct_guard_options options = {.tiers = tiers_of(&settings->tiers),
-                                             .strict = settings->strict};
-    if (ct_guard_new(&options, &guard, &err) < 0) {
-        (void)fprintf(stderr, "cloudtaser-agent: %s\n", err.msg);
-        return EXIT_FAILED;
-    }
-    int rc = settings->output == OUTPUT_JSON ? ct_probe_json(guard, stdout, &err)
+    int rc = new_guard(settings, &guard, &err);
+    if (rc == 0) {
+        rc = settings->output == OUTPUT_JSON ? ct_probe_json(guard, stdout, &err)
                                              : ct_probe_text(guard, stdout, &err);
+    }
     if (rc < 0) {
         (void)fprintf(stderr, "cloudtaser-agent: %s\n", err.msg);
     }
     return rc < 0 ? EXIT_FAILED : EXIT_GOOD;
 }
 
-static int run_probe(int argc, char **argv)
-{
-    struct settings settings = {0};
-    struct ct_err err = {0};
-    int rc = ct_option_parse(&probe_table, argc, argv, &settings, &err);
-    if (rc == CT_OPTION_HELP) {
-        ct_option_help(&probe_table, stdout);
-        return EXIT_GOOD;
-    }
-    if (rc < 0) {
-        (void)fprintf(stderr, "%s\n", err.msg);
-        return EXIT_USAGE;
-    }
-    int status = rc == CT_OPTION_RUN ? probe(&settings) : EXIT_GOOD;
-    ct_option_free(&probe_table, &settings);
-    return status;
-}
-
 static const struct ct_option_table guard_table = {
     .program = "cloudtaser-agent guard",
     .summary =
         "Run a program protected, and write a line of JSON for each attack on it to standard "
-        "error: cloudtaser-agent guard [OPTION]... -- COMMAND [ARGUMENT]...",
+        "error.",
+    .operands = "-- COMMAND [ARGUMENT]...",
     .options = probe_options,
     .n = 2, // all but --output
 };
@@ -135,9 +122,7 @@ static int guard_command(const struct settings *settings, char *const argv[])
     CT_AUTO(ct_guard) *guard = NULL;
     struct ct_spawned spawned;
     int status = 0;
-    const struct ct_guard_options options = {.tiers = tiers_of(&settings->tiers),
-                                             .strict = settings->strict};
-    int rc = ct_guard_new(&options, &guard, &err);
+    int rc = new_guard(settings, &guard, &err);
     rc = rc == 0 ? ct_guard_spawn(guard, argv, &spawned, &err) : rc;
     while (rc == 0 && waitpid(spawned.keeper, &status, WNOHANG) == 0) {
         rc = ct_guard_poll(guard, POLL_MS, tell, NULL, &err);
@@ -149,25 +134,51 @@ static int guard_command(const struct settings *settings, char *const argv[])
     return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILED;
 }
 
+// Options, --help and --version. True: go on. False: *ret is the exit status, and nothing needs freeing.
+static bool begin(const struct ct_option_table *table, int argc, char **argv,
+                  struct settings *settings, int *ret)
+{
+    struct ct_err err = {0};
+    int rc = ct_option_parse(table, argc, argv, settings, &err);
+    *ret = rc < 0 ? EXIT_USAGE : EXIT_GOOD;
+    if (rc == CT_OPTION_HELP) {
+        ct_option_help(table, stdout);
+    } else if (rc == CT_OPTION_VERSION) {
+        (void)printf("cloudtaser-agent %s\n", CT_VERSION);
+    } else if (rc < 0) {
+        (void)fprintf(stderr, "%s\n", err.msg);
+    }
+    return rc == CT_OPTION_RUN;
+}
+
+static int run_probe(int argc, char **argv)
+{
+    struct settings settings = {0};
+    int status;
+    if (begin(&probe_table, argc, argv, &settings, &status)) {
+        status = probe(&settings);
+        ct_option_free(&probe_table, &settings);
+    }
+    return status;
+}
+
 static int run_guard(int argc, char **argv)
 {
     struct settings settings = {0};
-    struct ct_err err = {0};
+    int status;
     int end = 1;
     while (end < argc && strcmp(argv[end], "--") != 0) {
         end++;
     }
-    int rc = ct_option_parse(&guard_table, end, argv, &settings, &err);
-    if (rc == CT_OPTION_HELP) {
-        ct_option_help(&guard_table, stdout);
-        return EXIT_GOOD;
+    if (!begin(&guard_table, end, argv, &settings, &status)) {
+        return status;
     }
-    if (rc < 0 || (rc == CT_OPTION_RUN && end + 1 >= argc)) {
-        (void)fprintf(stderr, "%s\n",
-                      rc < 0 ? err.msg : "cloudtaser-agent guard: no command behind --");
-        return EXIT_USAGE;
+    if (end + 1 < argc) {
+        status = guard_command(&settings, argv + end + 1);
+    } else {
+        (void)fputs("cloudtaser-agent guard: no command behind --\n", stderr);
+        status = EXIT_USAGE;
     }
-    int status = rc == CT_OPTION_RUN ? guard_command(&settings, argv + end + 1) : EXIT_GOOD;
     ct_option_free(&guard_table, &settings);
     return status;
 }
