@@ -21,6 +21,21 @@ function(ct_program name)
     target_link_libraries(${name} PRIVATE ct_flags ${arg_LIBS})
 endfunction()
 
+# The public half of the key that wrappers are signed with, as signing_key.h: looked at anew by every build, and changed
+# when it is another one.
+set(CT_SIGNING_HEADER "${CMAKE_BINARY_DIR}/generated/signing_key.h")
+add_custom_target(ct_signing_key COMMAND "${CMAKE_SOURCE_DIR}/tools/sign" --header "${CT_SIGNING_HEADER}"
+    BYPRODUCTS "${CT_SIGNING_HEADER}" VERBATIM)
+
+# ct_sign(NAME VERSION): signs the program of this target, for the node agent to know it by (tools/sign).
+function(ct_sign name version)
+    add_dependencies(${name} ct_signing_key)
+    set_property(TARGET ${name} APPEND PROPERTY
+        LINK_DEPENDS "${CT_SIGNING_HEADER}" "${CMAKE_SOURCE_DIR}/tools/sign")
+    add_custom_command(TARGET ${name} POST_BUILD
+        COMMAND "${CMAKE_SOURCE_DIR}/tools/sign" "$<TARGET_FILE:${name}>" "${version}" VERBATIM)
+endfunction()
+
 # ct_static_program(NAME SOURCES…)
 # A helper of the tests that has to run where there is no library: linked statically with glibc, and
 # without the sanitizers, which cannot be.

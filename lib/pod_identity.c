@@ -57,12 +57,16 @@ int ct_pod_identity_parse(const char *jwt, size_t len, struct ct_pod_identity *r
     const json_t *kubernetes = json_object_get(doc, "kubernetes.io");
     const char *space = ct_json_str(kubernetes, "namespace");
     const char *pod = ct_json_str(json_object_get(kubernetes, "pod"), "name");
+    const char *uid = ct_json_str(json_object_get(kubernetes, "pod"), "uid");
     if (space == NULL || pod == NULL || !ct_text_is_label(space, strlen(space)) ||
         !ct_text_is_subdomain(pod, strlen(pod))) {
         return ct_err_set(err, CT_EPROTO, "this JWT names no pod");
     }
     (void)snprintf(ret->space, sizeof(ret->space), "%s", space);
     (void)snprintf(ret->pod, sizeof(ret->pod), "%s", pod);
+    if (uid != NULL && strlen(uid) < sizeof(ret->uid) && ct_text_consists(uid, strlen(uid), "-")) {
+        (void)snprintf(ret->uid, sizeof(ret->uid), "%s", uid);
+    }
     return 0;
 }
 

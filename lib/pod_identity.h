@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Which pod this is. A pod's name is not known at admission where it is generated, and the host's
+// Which pod a process is of. A pod's name is not known at admission where it is generated, and the host's
 // name is another one in some pods; the service-account token that kubelet projects says it.
 #ifndef CT_POD_IDENTITY_H
 #define CT_POD_IDENTITY_H
@@ -12,6 +12,7 @@
 struct ct_pod_identity {
     char pod[254]; // names as Kubernetes has them; "" when not known
     char space[64];
+    char uid[64]; // "" when not known
 };
 
 // The claims kubernetes.io of a JWT, unverified: it is this pod's own, from kubelet. CT_EPROTO.
