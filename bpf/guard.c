@@ -48,6 +48,7 @@ static const struct use hooks[] = {
     {"kernel_read_file", BIT(CT_V_MODULE) | BIT(CT_V_KEXEC_FILE)},
     {"bpf", BIT(CT_V_BPF_LOAD)},
     {"perf_event_alloc", BIT(CT_V_PERF)},
+    {"task_prctl", BIT(CT_V_CALL)},
 };
 
 static const struct use calls[] = {
@@ -70,12 +71,13 @@ static const struct use calls[] = {
     {"finit_module", BIT(CT_V_MODULE)},
     {"ioperm", BIT(CT_V_IO_PORTS)},
     {"iopl", BIT(CT_V_IO_PORTS)},
+    {"prctl", BIT(CT_V_CALL)},
 };
 
 static const struct use points[] = {
     {"enter", BIT(CT_V_PTRACE) | BIT(CT_V_TRACEME) | BIT(CT_V_VM_READV) | BIT(CT_V_VM_WRITEV) |
                   BIT(CT_V_PIDFD_GETFD) | BIT(CT_V_MEMORY_ADVICE) | BIT(CT_V_COMPARE) |
-                  BIT(CT_V_PERF) | BIT(CT_V_SETNS)},
+                  BIT(CT_V_PERF) | BIT(CT_V_SETNS) | BIT(CT_V_CALL)},
     {"exit", BIT(CT_V_MEM_READ) | BIT(CT_V_MEM_WRITE) | BIT(CT_V_ENVIRON) | BIT(CT_V_MAPS) |
                  BIT(CT_V_PROC_WRITE_NAME) | BIT(CT_V_PROC_WRITE) | BIT(CT_V_DEV_MEM) |
                  BIT(CT_V_KCORE) | BIT(CT_V_TRACEFS) | BIT(CT_V_DEBUGFS) | BIT(CT_V_BINFMT)},
@@ -112,7 +114,7 @@ struct stopped {
 struct ct_guard {
     struct ct_guard_options options;
     struct bpf_object *base; // the maps, and who is protected
-    struct bpf_link *life[2];
+    struct bpf_link *life[3];
     struct bpf_object *objects[MAX_OBJECTS]; // of the tiers; they use the base's maps
     size_t n_objects;
     struct attached attached[MAX_PROGRAMS];
@@ -269,14 +271,14 @@ static void detach_idle(struct ct_guard *guard, enum ct_tier tier, __u64 proven)
 
 // ---- the base ----
 
-static int map_fd(const struct ct_guard *guard, const char *name)
+int ct_guard_map(const struct ct_guard *guard, const char *name)
 {
     return bpf_object__find_map_fd_by_name(guard->base, name);
 }
 
 static int load_base(struct ct_guard *guard, struct ct_err *err)
 {
-    static const char *const names[] = {"ct_fork", "ct_exit"};
+    static const char *const names[] = {"ct_fork", "ct_exec", "ct_exit"};
     size_t size;
     const void *elf = ct_guard_skel__elf_bytes(&size);
     struct bpf_program *program;
@@ -309,7 +311,7 @@ static int configure(struct ct_guard *guard, struct ct_err *err)
     const struct ct_guard_config config = {.layout = CT_GUARD_LAYOUT,
                                            .agent = (__u32)getpid(),
                                            .strict = guard->options.strict ? 1 : 0};
-    return bpf_map_update_elem(map_fd(guard, "ct_config"), &key, &config, BPF_ANY) == 0
+    return bpf_map_update_elem(ct_guard_map(guard, "ct_config"), &key, &config, BPF_ANY) == 0
                ? 0
                : ct_err_errno(err, "cannot write the guard's settings");
 }
@@ -320,7 +322,7 @@ static __u64 every_vector(void)
 {
     size_t n;
     const struct ct_vector_info *vectors = ct_vectors(&n);
-    __u64 all = 0;
+    __u64 all = BIT(CT_V_CALL);
     for (size_t i = 0; i < n; i++) {
         all |= BIT(vectors[i].vector);
     }
@@ -329,9 +331,9 @@ static __u64 every_vector(void)
 
 static int prove(struct ct_guard *guard, __u64 wanted, struct ct_err *err)
 {
-    const struct ct_selftest_maps maps = {.marks = map_fd(guard, "ct_marks"),
-                                          .config = map_fd(guard, "ct_config"),
-                                          .proofs = map_fd(guard, "ct_proofs")};
+    const struct ct_selftest_maps maps = {.marks = ct_guard_map(guard, "ct_marks"),
+                                          .config = ct_guard_map(guard, "ct_config"),
+                                          .proofs = ct_guard_map(guard, "ct_proofs")};
     return ct_selftest(&maps, wanted, guard->results, err);
 }
 
@@ -403,7 +405,7 @@ static int mark(struct ct_guard *guard, pid_t pid, struct ct_err *err)
 {
     __u32 key = (__u32)pid;
     const struct ct_mark value = {.root = key};
-    return bpf_map_update_elem(map_fd(guard, "ct_marks"), &key, &value, BPF_ANY) == 0
+    return bpf_map_update_elem(ct_guard_map(guard, "ct_marks"), &key, &value, BPF_ANY) == 0
                ? 0
                : ct_err_errno(err, "cannot mark process %d", (int)pid);
 }
@@ -469,7 +471,7 @@ int ct_guard_poll(struct ct_guard *guard, int timeout_ms, ct_guard_tell tell, vo
     guard->tell = tell;
     guard->cls = cls;
     if (guard->events == NULL) {
-        guard->events = ring_buffer__new(map_fd(guard, "ct_events"), tell_one, guard, NULL);
+        guard->events = ring_buffer__new(ct_guard_map(guard, "ct_events"), tell_one, guard, NULL);
     }
     if (guard->events == NULL) {
         return ct_err_errno(err, "cannot read the guard's events");

@@ -62,6 +62,9 @@ typedef void (*ct_guard_tell)(void *cls, const struct ct_event *event);
 CT_CHECKED int ct_guard_poll(struct ct_guard *guard, int timeout_ms, ct_guard_tell tell, void *cls,
                              struct ct_err *err);
 
+// The descriptor of one of its maps, by the name in bpf/*.bpf.h; borrowed.
+int ct_guard_map(const struct ct_guard *guard, const char *name);
+
 // How many programs are attached.
 unsigned ct_guard_attached(const struct ct_guard *guard);
 

@@ -29,6 +29,7 @@ enum bpf_map_type {
     BPF_MAP_TYPE_HASH = 1,
     BPF_MAP_TYPE_ARRAY = 2,
     BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+    BPF_MAP_TYPE_LRU_HASH = 9,
     BPF_MAP_TYPE_RINGBUF = 27,
 };
 
@@ -63,8 +64,16 @@ typedef struct {
     int counter;
 } atomic_t;
 
+struct task_struct;
+
 struct signal_struct {
     atomic_t live;
+    struct task_struct *group_exec_task;
+};
+
+// Its name until 5.17.
+struct signal_struct___before_5_17 {
+    struct task_struct *group_exit_task;
 };
 
 struct super_block {
@@ -184,7 +193,7 @@ union bpf_attr {
 };
 
 struct bpf_raw_tracepoint_args {
-    __u64 args[2];
+    __u64 args[3];
 };
 
 // Of these only the names count: bpf_core_enum_value() asks the running kernel for their values.

@@ -1,21 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // cloudtaser-agent: the node's enforcement by eBPF.
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
+#include "control.h"
 #include "ct_version.h"
 #include "event.h"
 #include "guard.h"
 #include "option.h"
 #include "probe.h"
+#include "registrar_settings.h"
 #include "vectors.h"
 
 // Exit statuses.
 #define EXIT_GOOD 0
 #define EXIT_FAILED 1 // the kernel takes no programs of ours
 #define EXIT_USAGE 2
+#define EXIT_NOT_FOUND 127
 
 #define POLL_MS 100
 
@@ -25,6 +32,8 @@ struct settings {
     struct ct_option_list tiers;
     bool strict;
     int output;
+    char *control;
+    struct ct_registrar_settings registrar;
 };
 
 static int check_tier(const char *value, struct ct_err *err)
@@ -38,19 +47,25 @@ static int check_tier(const char *value, struct ct_err *err)
 
 static const char *const outputs[] = {"text", "json", NULL};
 
+// Options of both commands.
+#define TIERS                                                                                      \
+    {                                                                                              \
+        .name = "tiers", .kind = CT_OPTION_LIST, .offset = offsetof(struct settings, tiers),       \
+        .argument = "TIER",                                                                        \
+        .help = "Try no other tier than this: lsm, fmod_ret, kprobe or reactive; may be given "    \
+                "repeatedly.",                                                                     \
+        .check = check_tier                                                                        \
+    }
+#define STRICT                                                                                     \
+    {                                                                                              \
+        .name = "strict", .kind = CT_OPTION_BOOL, .offset = offsetof(struct settings, strict),     \
+        .fallback = "false",                                                                       \
+        .help = "Refuse what concerns the whole kernel to everybody, other BPF programs included." \
+    }
+
 static const struct ct_option probe_options[] = {
-    {.name = "tiers",
-     .kind = CT_OPTION_LIST,
-     .offset = offsetof(struct settings, tiers),
-     .argument = "TIER",
-     .help = "Try no other tier than this: lsm, fmod_ret, kprobe or reactive; may be given "
-             "repeatedly.",
-     .check = check_tier},
-    {.name = "strict",
-     .kind = CT_OPTION_BOOL,
-     .offset = offsetof(struct settings, strict),
-     .fallback = "false",
-     .help = "Refuse what concerns the whole kernel to everybody, other BPF programs included."},
+    TIERS,
+    STRICT,
     {.name = "output",
      .kind = CT_OPTION_CHOICE,
      .offset = offsetof(struct settings, output),
@@ -99,14 +114,25 @@ static int probe(const struct settings *settings)
     return rc < 0 ? EXIT_FAILED : EXIT_GOOD;
 }
 
+static const struct ct_option guard_options[] = {
+    TIERS,
+    STRICT,
+    {.name = "control",
+     .kind = CT_OPTION_STRING,
+     .offset = offsetof(struct settings, control),
+     .argument = "NAME",
+     .help = "Take the orders of `cloudtaser-agent unprotect` at this control socket."},
+    CT_REGISTRAR_OPTIONS(struct settings, registrar),
+};
+
 static const struct ct_option_table guard_table = {
     .program = "cloudtaser-agent guard",
     .summary =
         "Run a program protected, and write a line of JSON for each attack on it to standard "
-        "error.",
+        "error. With --allow-cgroup it has to register itself, as a wrapper does.",
     .operands = "-- COMMAND [ARGUMENT]...",
-    .options = probe_options,
-    .n = 2, // all but --output
+    .options = guard_options,
+    .n = CT_ARRAY_LEN(guard_options),
 };
 
 static void tell(void *cls, const struct ct_event *event)
@@ -115,18 +141,97 @@ static void tell(void *cls, const struct ct_event *event)
     ct_event_json(event, stderr);
 }
 
-// Enforces until the program has ended; its status.
+static void write_line(void *cls, const char *line, size_t len)
+{
+    (void)cls;
+    (void)fwrite(line, 1, len, stderr);
+}
+
+// A program that nobody marks. Returns its pid.
+static pid_t start(char *const argv[])
+{
+    pid_t parent = getpid();
+    pid_t pid = fork();
+    if (pid == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+        if (getppid() == parent) {
+            (void)execvp(argv[0], argv);
+        }
+        _exit(EXIT_NOT_FOUND);
+    }
+    return pid;
+}
+
+static int new_registrar(const struct settings *settings, struct ct_guard *guard,
+                         struct ct_registrar **ret, struct ct_err *err)
+{
+    struct ct_registrar_options options;
+    int rc = ct_registrar_settle(&settings->registrar, &options, err);
+    options.line = write_line;
+    return rc == 0 ? ct_registrar_new(guard, &options, ret, err) : rc;
+}
+
+// What the command has; registrar and control may be NULL.
+struct command {
+    struct ct_guard *guard;
+    struct ct_registrar *registrar;
+    struct ct_control *control;
+};
+
+static int answer(const struct command *command, struct ct_err *err)
+{
+    struct pollfd asked[] = {
+        {.fd = ct_registrar_fd(command->registrar), .events = POLLIN},
+        {.fd = command->control != NULL ? ct_control_fd(command->control) : -1, .events = POLLIN},
+    };
+    (void)poll(asked, CT_ARRAY_LEN(asked), POLL_MS);
+    if (command->control != NULL) {
+        ct_control_handle(command->control, command->registrar);
+    }
+    return ct_registrar_handle(command->registrar, err);
+}
+
+// Enforces until the program has ended.
+static int watch(const struct command *command, pid_t pid, int *status, struct ct_err *err)
+{
+    int rc = 0;
+    while (rc == 0 && waitpid(pid, status, WNOHANG) == 0) {
+        rc = command->registrar != NULL ? answer(command, err) : 0;
+        rc = rc == 0 ? ct_guard_poll(command->guard, command->registrar != NULL ? 0 : POLL_MS, tell,
+                                     NULL, err)
+                     : rc;
+    }
+    return rc;
+}
+
+static int start_registering(const struct settings *settings, struct command *command,
+                             char *const argv[], pid_t *ret, struct ct_err *err)
+{
+    int rc = new_registrar(settings, command->guard, &command->registrar, err);
+    if (rc == 0 && settings->control != NULL) {
+        rc = ct_control_new(settings->control, &command->control, err);
+    }
+    *ret = rc == 0 ? start(argv) : -1;
+    return rc == 0 && *ret < 0 ? ct_err_errno(err, "cannot fork") : rc;
+}
+
+// The program's status.
 static int guard_command(const struct settings *settings, char *const argv[])
 {
     struct ct_err err = {0};
-    CT_AUTO(ct_guard) *guard = NULL;
-    struct ct_spawned spawned;
+    struct command command = {0};
+    struct ct_spawned spawned = {0};
     int status = 0;
-    int rc = new_guard(settings, &guard, &err);
-    rc = rc == 0 ? ct_guard_spawn(guard, argv, &spawned, &err) : rc;
-    while (rc == 0 && waitpid(spawned.keeper, &status, WNOHANG) == 0) {
-        rc = ct_guard_poll(guard, POLL_MS, tell, NULL, &err);
+    int rc = new_guard(settings, &command.guard, &err);
+    if (rc == 0 && settings->registrar.allow_cgroups.n > 0) {
+        rc = start_registering(settings, &command, argv, &spawned.keeper, &err);
+    } else if (rc == 0) {
+        rc = ct_guard_spawn(command.guard, argv, &spawned, &err);
     }
+    rc = rc == 0 ? watch(&command, spawned.keeper, &status, &err) : rc;
+    ct_control_free(command.control);
+    ct_registrar_free(command.registrar);
+    ct_guard_free(command.guard);
     if (rc < 0) {
         (void)fprintf(stderr, "cloudtaser-agent: %s\n", err.msg);
         return EXIT_FAILED;
@@ -189,6 +294,7 @@ static int usage(FILE *out, int status)
                 "Enforcement on the node, by eBPF.\n\nCommands:\n"
                 "  probe   try each attack vector on this kernel, and tell what refuses it\n"
                 "  guard   run a program protected, and tell of the attacks on it\n"
+                "  unprotect  take the protection off a process or a container\n"
                 "\n`cloudtaser-agent COMMAND --help` tells its options.\n",
                 out);
     return status;
@@ -202,6 +308,9 @@ int main(int argc, char **argv)
     }
     if (strcmp(command, "guard") == 0) {
         return run_guard(argc - 1, argv + 1);
+    }
+    if (strcmp(command, "unprotect") == 0) {
+        return ct_unprotect_main(argc - 1, argv + 1);
     }
     if (strcmp(command, "--version") == 0) {
         (void)printf("cloudtaser-agent %s\n", CT_VERSION);

@@ -2,6 +2,7 @@
 //
 // The tier `kprobe`: a system call is not carried out at all. Needs CONFIG_BPF_KPROBE_OVERRIDE. x86-64's
 // entries take their arguments from the caller's registers.
+#include "register.bpf.h"
 #include "syscall.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -69,3 +70,30 @@ SYSCALL(init_module, kernel_wide(CT_V_MODULE))
 SYSCALL(finit_module, kernel_wide(CT_V_MODULE))
 SYSCALL(ioperm, kernel_wide(CT_V_IO_PORTS))
 SYSCALL(iopl, kernel_wide(CT_V_IO_PORTS))
+
+// ---- registration ----
+
+static __always_inline int answer(struct pt_regs *ctx, const struct arguments *in)
+{
+    int error = as_error(on_prctl(CT_TIER_KPROBE, (int)in->a[0], in->a[1], in->a[2]));
+    if (error != 0) {
+        bpf_override_return(ctx, error);
+    }
+    return 0;
+}
+
+SEC("kprobe/__x64_sys_prctl")
+int kp_prctl(struct pt_regs *ctx)
+{
+    struct arguments in;
+    read_arguments(ctx, &in);
+    return answer(ctx, &in);
+}
+
+SEC("kprobe/__ia32_sys_prctl")
+int kp32_prctl(struct pt_regs *ctx)
+{
+    struct arguments in;
+    read_arguments_32(ctx, &in);
+    return answer(ctx, &in);
+}

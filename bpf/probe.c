@@ -24,8 +24,9 @@ struct summary {
     unsigned open;
     unsigned absent;
     bool memfd_secret;
-    bool enforced;    // every way of reading is refused, by whatever tier
-    bool synchronous; // and before it is done
+    enum ct_tier call; // by which a wrapper registers; none: it cannot
+    bool enforced;     // it can, and every way of reading is refused, by whatever tier
+    bool synchronous;  // and before it is done
 };
 
 static bool has_memfd_secret(void)
@@ -47,8 +48,7 @@ static const char *memfd_secret_advice(void)
 
 static struct summary summarize(const struct ct_guard *guard)
 {
-    struct summary sum = {
-        .memfd_secret = has_memfd_secret(), .enforced = true, .synchronous = true};
+    struct summary sum = {.memfd_secret = has_memfd_secret()};
     size_t n;
     const struct ct_vector_info *vectors = ct_vectors(&n);
     for (size_t i = 0; i < n; i++) {
@@ -61,6 +61,10 @@ static struct summary summarize(const struct ct_guard *guard)
             sum.open++;
         }
     }
+    struct ct_result call = ct_guard_result(guard, CT_V_CALL);
+    sum.call = call.outcome == CT_OUTCOME_REFUSED ? call.tier : CT_TIER_NONE;
+    sum.enforced = sum.call != CT_TIER_NONE;
+    sum.synchronous = sum.enforced;
     for (size_t i = 0; i < CT_ARRAY_LEN(reading); i++) {
         struct ct_result result = ct_guard_result(guard, reading[i]);
         bool refused = result.outcome == CT_OUTCOME_REFUSED;
@@ -128,9 +132,12 @@ int ct_probe_text(const struct ct_guard *guard, FILE *out, struct ct_err *err)
         out, "\n%u by lsm, %u by fmod_ret, %u by kprobe, %u by reactive kill; %u open, %u absent\n",
         sum.refused[CT_TIER_LSM], sum.refused[CT_TIER_FMOD_RET], sum.refused[CT_TIER_KPROBE],
         sum.refused[CT_TIER_REACTIVE], sum.open, sum.absent);
+    (void)fprintf(out, "Wrappers register by: %s\n", ct_tier_name(sum.call));
     (void)fprintf(out, "This node's share of the score: %d/%d\n", points_of(&sum), max_points());
     print_check(out, CT_CHECK_MEMFD_SECRET, sum.memfd_secret, memfd_secret_advice());
-    print_check(out, CT_CHECK_EBPF_CONNECTED, sum.enforced, "a way to read memory stays open");
+    print_check(out, CT_CHECK_EBPF_CONNECTED, sum.enforced,
+                sum.call != CT_TIER_NONE ? "a way to read memory stays open"
+                                         : "no wrapper can register here");
     print_check(out, CT_CHECK_KPROBES_ACTIVE, sum.synchronous,
                 "nothing here refuses before the attack is carried out");
     if (!sum.synchronous) {
@@ -163,10 +170,10 @@ int ct_probe_json(const struct ct_guard *guard, FILE *out, struct ct_err *err)
         (void)json_object_set_new(counts, ct_tier_name((enum ct_tier)tier),
                                   json_integer(sum.refused[tier]));
     }
-    json_t *all =
-        json_pack("{s:s,s:i,s:i,s:b,s:o,s:o}", "kernel", uname(&system) == 0 ? system.release : "",
-                  "points", points_of(&sum), "max", max_points(), "memfd_secret", sum.memfd_secret,
-                  "tiers", counts, "vectors", vectors_json(guard));
+    json_t *all = json_pack(
+        "{s:s,s:i,s:i,s:b,s:s,s:o,s:o}", "kernel", uname(&system) == 0 ? system.release : "",
+        "points", points_of(&sum), "max", max_points(), "memfd_secret", sum.memfd_secret,
+        "registration", ct_tier_name(sum.call), "tiers", counts, "vectors", vectors_json(guard));
     int rc = all != NULL ? json_dumpf(all, out, JSON_COMPACT) : -1;
     json_decref(all);
     (void)fputc('\n', out);

@@ -12,7 +12,7 @@
 // to change to get more. Errors: -CT_ESYSTEM when it cannot be written.
 CT_CHECKED int ct_probe_text(const struct ct_guard *guard, FILE *out, struct ct_err *err);
 
-// The same as one JSON object: {"kernel":…,"points":…,"max":35,"tiers":{"lsm":25,…},
+// The same as one JSON object: {"kernel":…,"points":…,"max":35,"registration":"lsm","tiers":{"lsm":25,…},
 // "vectors":[{"vector":1,"name":"ptrace","outcome":"refused","tier":"lsm"},…]}.
 CT_CHECKED int ct_probe_json(const struct ct_guard *guard, FILE *out, struct ct_err *err);
 

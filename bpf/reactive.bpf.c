@@ -3,6 +3,7 @@
 // The tier `reactive`: the attacker is killed by a signal that the kernel itself sends, at the entry of the
 // system call, or, for files, at its return, before the program sees the descriptor. It
 // leaves a gap (another thread of the attacker, io_uring), and earns no points for synchronous blocking.
+#include "register.bpf.h"
 #include "syscall.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -46,6 +47,24 @@ static __always_inline struct verdict on_entry(long number, const struct argumen
     }
 }
 
+#define NR_PRCTL 157
+
+// The answer goes beside the call, which fails as it would without us.
+static __always_inline int answer(const struct arguments *in)
+{
+    int error = on_prctl(CT_TIER_REACTIVE, (int)in->a[0], in->a[1], in->a[2]);
+    if (error != 0) {
+        bpf_send_signal_thread((int)in->a[0] == CT_GUARD_MAGIC ? CT_GUARD_SIGNAL + place_of(error)
+                                                               : SIGKILL);
+    }
+    return 0;
+}
+
+static __always_inline int on_call(long number, const struct arguments *in)
+{
+    return number == NR_PRCTL ? answer(in) : kill_for(on_entry(number, in));
+}
+
 SEC("raw_tracepoint/sys_enter")
 int rk_enter(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -55,11 +74,13 @@ int rk_enter(struct bpf_raw_tracepoint_args *ctx)
     if (is_32_bit()) {
         in.a[0] = (__u32)BPF_CORE_READ(regs, bx);
         in.a[1] = (__u32)BPF_CORE_READ(regs, cx);
-        return kill_for(on_entry(from_i386(number), &in));
+        in.a[2] = (__u32)BPF_CORE_READ(regs, dx);
+        return on_call(from_i386(number), &in);
     }
     in.a[0] = BPF_CORE_READ(regs, di);
     in.a[1] = BPF_CORE_READ(regs, si);
-    return kill_for(on_entry(number, &in));
+    in.a[2] = BPF_CORE_READ(regs, dx);
+    return on_call(number, &in);
 }
 
 static __always_inline bool opens(long number)

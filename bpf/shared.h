@@ -10,10 +10,11 @@
 #include <linux/types.h>
 #endif
 
-#define CT_GUARD_LAYOUT 1
+#define CT_GUARD_LAYOUT 2
 
 // The attacks, numbered as in docs/threat-model.md and bpf/vectors.c.
 enum ct_vector {
+    CT_V_CALL = 0, // no attack: the wrapper's call of the guard, which a tier has to prove as well
     CT_V_PTRACE = 1,
     CT_V_TRACEME = 2,
     CT_V_MEM_READ = 3,
@@ -58,11 +59,14 @@ enum ct_tier {
 
 enum ct_action { CT_ACTION_DENIED, CT_ACTION_KILLED, CT_ACTION_COUNT };
 
-// A protected process, by its thread group's id in the first pid namespace.
+// A protected process, by its thread group's id in the first pid namespace. Its members are written from different
+// contexts, so that none is lost: `flags` by whoever holds it, `stage` and `ran` by itself.
 struct ct_mark {
     __u64 cgroup;
     __u32 flags; // CT_MARK_*
     __u32 root;  // thread group that registered, from which this one descends
+    __u32 stage; // enum ct_stage
+    __u32 ran; // it, or what it was forked from, has executed a program since the wrapper forked it
 };
 
 // It registered: all others are its descendants.
@@ -70,11 +74,77 @@ struct ct_mark {
 // Its wrapper may still deal with it: a descendant that it has not released yet.
 #define CT_MARK_HELD 2U
 
+// How far a wrapper has come. Only one that is vetted has a wrapper's rights.
+enum ct_stage {
+    CT_STAGE_NONE,     // no wrapper
+    CT_STAGE_MARKED,   // vetted once: it has to execute itself
+    CT_STAGE_EXECUTED, // has executed a program since: it has to be vetted again
+    CT_STAGE_VETTED,
+};
+
 struct ct_guard_config {
     __u32 layout;
-    __u32 agent;  // thread group of the agent; 0: none
-    __u32 tester; // thread group of the self-test's attacker; 0: none
-    __u32 strict; // no exemptions at all
+    __u32 agent;        // thread group of the agent; 0: none
+    __u32 tester;       // thread group of the self-test's attacker; 0: none
+    __u32 strict;       // no exemptions at all
+    __u64 heartbeat_ns; // CLOCK_MONOTONIC, when the agent last read registrations
+};
+
+// ---- registration ----
+
+enum ct_request_state { CT_REQUEST_ASKED, CT_REQUEST_REFUSED };
+
+// By thread group. It is gone once the process executes another program, or ends.
+struct ct_request {
+    __u64 serial; // when it was asked, by CLOCK_MONOTONIC in ns
+    __u64 nonce;
+    __u32 state; // enum ct_request_state
+    __u32 pad;
+};
+
+// The agent's, by thread group: it holds for the request of that serial alone.
+struct ct_answer {
+    __u64 serial;
+    __u64 cgroup; // by which the process is marked
+    __u32 accepted;
+    __u32 pad;
+};
+
+// A container that has registered, or may; by the number of its cgroup.
+struct ct_cgroup {
+    __u32 root;  // thread group that is marked; 0: none yet
+    __u32 tasks; // marks that there are
+    __u32 limit; // of them
+    __u32 over;  // processes that were not marked for that
+};
+
+// Registrations that a cgroup has asked for since a moment.
+struct ct_rate {
+    __u64 since_ns;
+    __u64 asked;
+};
+
+#define CT_ASKS_PER_SECOND 20
+
+enum ct_ask_kind {
+    CT_ASK_REGISTER, // vet it
+    CT_ASK_MARKED,   // told: it has taken the answer, and is marked
+    CT_ASK_VETTED,   // told: vetted twice
+    CT_ASK_TRACED,   // told: accepted, and refused at the last moment
+    CT_ASK_THREADS,
+    CT_ASK_NO_ROOM,
+    CT_ASK_COUNT,
+};
+
+// What the kernel tells the agent of registrations.
+struct ct_ask {
+    __u64 serial;
+    __u64 nonce;
+    __u64 cgroup; // of the caller, in the unified hierarchy
+    __u32 kind;   // enum ct_ask_kind
+    __u32 stage;  // enum ct_stage, before what is asked for
+    __u32 tgid;
+    __u32 uid;
 };
 
 // A thread as one pid namespace numbers it.
@@ -116,7 +186,11 @@ struct ct_count {
     __u64 lost; // events that found no room; they are counted above all the same
 };
 
-_Static_assert(sizeof(struct ct_mark) == 16, "no hidden padding");
+_Static_assert(sizeof(struct ct_mark) == 24, "no hidden padding");
+_Static_assert(sizeof(struct ct_guard_config) == 24, "no hidden padding");
+_Static_assert(sizeof(struct ct_request) == 24, "no hidden padding");
+_Static_assert(sizeof(struct ct_answer) == 24, "no hidden padding");
+_Static_assert(sizeof(struct ct_ask) == 40, "no hidden padding");
 _Static_assert(sizeof(struct ct_pid_key) == 16, "no hidden padding");
 _Static_assert(sizeof(struct ct_exempt_key) == 16, "no hidden padding");
 _Static_assert(sizeof(struct ct_event) == 136, "no hidden padding");

@@ -14,8 +14,10 @@
 
 #define EPERM 1
 #define SIGKILL 9
+#define MAX_LEVELS 8       // pid namespaces within one another; the kernel allows 32
 #define CT_MAX_MARKS 32768 // 250 pods of 128 processes
 #define CT_MAX_PIDS 65536
+#define CT_MAX_CGROUPS 2048
 
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
@@ -32,6 +34,14 @@ struct {
     __type(key, struct ct_pid_key);
     __type(value, __u32);
 } ct_pids SEC(".maps");
+
+// Containers that have registered: once each.
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, CT_MAX_CGROUPS);
+    __type(key, __u64);
+    __type(value, struct ct_cgroup);
+} ct_cgroups SEC(".maps");
 
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
@@ -96,10 +106,25 @@ static __always_inline struct ct_mark *mark_of_task(struct task_struct *task)
     return mark_of(BPF_CORE_READ(task, tgid));
 }
 
-// The wrapper's dealings with its own child before it is released.
-static __always_inline bool is_holder(const struct ct_mark *mark)
+static __always_inline bool is_vetted_wrapper(const struct ct_mark *mark)
 {
-    return (mark->flags & CT_MARK_HELD) != 0 && mark->root == current_tgid();
+    return mark != NULL && (mark->flags & CT_MARK_WRAPPER) != 0 && mark->stage == CT_STAGE_VETTED;
+}
+
+// What a wrapper and its children have to do with each other before a child is released: the wrapper with the child,
+// and the child, as long as it is the wrapper's own code, with the wrapper.
+static __always_inline bool is_own_dealing(const struct ct_mark *victim, __u32 victim_tgid)
+{
+    __u32 tgid = current_tgid();
+    if ((victim->flags & CT_MARK_HELD) != 0 && victim->root == tgid) {
+        return is_vetted_wrapper(mark_of(tgid));
+    }
+    if (!is_vetted_wrapper(victim)) {
+        return false;
+    }
+    struct ct_mark *mark = mark_of(tgid);
+    return mark != NULL && (mark->flags & CT_MARK_HELD) != 0 && mark->ran == 0 &&
+           mark->root == victim_tgid;
 }
 
 static __always_inline bool is_exempt(enum ct_vector vector)
@@ -141,18 +166,27 @@ static __always_inline void record_event(enum ct_vector vector, enum ct_tier tie
     bpf_ringbuf_submit(event, 0);
 }
 
+// True: it was the self-test, and the tier is proven.
+static __always_inline bool is_proof(enum ct_vector vector, enum ct_tier tier)
+{
+    struct ct_guard_config *c = config();
+    __u32 key = tier * CT_V_COUNT + vector;
+    if (c == NULL || c->tester == 0 || c->tester != current_tgid()) {
+        return false;
+    }
+    __u64 *proof = bpf_map_lookup_elem(&ct_proofs, &key);
+    if (proof != NULL) {
+        __sync_fetch_and_add(proof, 1);
+    }
+    return true;
+}
+
 // Counts a refusal and tells of it. Those of the self-test prove the tier and make no event.
 static __always_inline void record(enum ct_vector vector, enum ct_tier tier, enum ct_action action,
                                    __u32 victim)
 {
-    struct ct_guard_config *c = config();
     __u32 key = vector;
-    if (c != NULL && c->tester != 0 && c->tester == current_tgid()) {
-        key = tier * CT_V_COUNT + vector;
-        __u64 *proof = bpf_map_lookup_elem(&ct_proofs, &key);
-        if (proof != NULL) {
-            __sync_fetch_and_add(proof, 1);
-        }
+    if (is_proof(vector, tier)) {
         return;
     }
     struct ct_count *count = bpf_map_lookup_elem(&ct_counts, &key);
@@ -160,6 +194,78 @@ static __always_inline void record(enum ct_vector vector, enum ct_tier tier, enu
         count->actions[action]++;
         record_event(vector, tier, action, victim, count);
     }
+}
+
+// ---- who is protected ----
+
+static __always_inline void count_unmarked(void)
+{
+    __u32 key = 0;
+    __u64 *unmarked = bpf_map_lookup_elem(&ct_unmarked, &key);
+    if (unmarked != NULL) {
+        __sync_fetch_and_add(unmarked, 1);
+    }
+}
+
+static __always_inline void number_thread(struct task_struct *task, __u32 tgid, bool known)
+{
+    struct pid *pid = BPF_CORE_READ(task, thread_pid);
+    unsigned int level = BPF_CORE_READ(pid, level);
+    for (unsigned int i = 0; i < MAX_LEVELS && i <= level; i++) {
+        struct upid upid;
+        if (bpf_core_read(&upid, sizeof(upid), &pid->numbers[i]) != 0) {
+            return;
+        }
+        struct ct_pid_key key = {.namespace = (__u64)upid.ns, .number = upid.nr};
+        if (!known) {
+            bpf_map_delete_elem(&ct_pids, &key);
+        } else if (bpf_map_update_elem(&ct_pids, &key, &tgid, BPF_ANY) != 0) {
+            count_unmarked();
+        }
+    }
+}
+
+// The protected thread group that the caller's pid namespace calls by this number; NULL for any other.
+static __always_inline __u32 *tgid_by_number(__u32 number)
+{
+    struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+    struct pid *pid = BPF_CORE_READ(task, thread_pid);
+    unsigned int level = BPF_CORE_READ(pid, level);
+    struct upid upid = {0};
+    if (level >= MAX_LEVELS || bpf_core_read(&upid, sizeof(upid), &pid->numbers[level]) != 0) {
+        return NULL;
+    }
+    struct ct_pid_key key = {.namespace = (__u64)upid.ns, .number = number};
+    return bpf_map_lookup_elem(&ct_pids, &key);
+}
+
+// False, and counted, when there is no room, or the container has too many.
+static __always_inline bool add_mark(__u32 tgid, const struct ct_mark *mark)
+{
+    struct ct_cgroup *cgroup = bpf_map_lookup_elem(&ct_cgroups, &mark->cgroup);
+    if (cgroup != NULL && cgroup->tasks >= cgroup->limit) {
+        __sync_fetch_and_add(&cgroup->over, 1);
+        count_unmarked();
+        return false;
+    }
+    if (bpf_map_update_elem(&ct_marks, &tgid, mark, BPF_ANY) != 0) {
+        count_unmarked();
+        return false;
+    }
+    if (cgroup != NULL) {
+        __sync_fetch_and_add(&cgroup->tasks, 1);
+    }
+    return true;
+}
+
+static __always_inline void drop_mark(__u32 tgid, const struct ct_mark *mark)
+{
+    __u64 key = mark->cgroup;
+    struct ct_cgroup *cgroup = bpf_map_lookup_elem(&ct_cgroups, &key);
+    if (cgroup != NULL) {
+        __sync_fetch_and_add(&cgroup->tasks, -1);
+    }
+    bpf_map_delete_elem(&ct_marks, &tgid);
 }
 
 #endif

@@ -9,7 +9,6 @@
 
 #define PTRACE_TRACEME 0
 #define PID_FS_MAGIC 0x50494446
-#define MAX_LEVELS 8
 
 struct arguments {
     __u64 a[4];
@@ -18,17 +17,10 @@ struct arguments {
 // The protected process that the caller calls by this number.
 static __always_inline struct verdict against_number(enum ct_vector vector, __u64 number)
 {
-    struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-    struct pid *pid = BPF_CORE_READ(task, thread_pid);
-    unsigned int level = BPF_CORE_READ(pid, level);
-    struct upid upid = {0};
-    if (level >= MAX_LEVELS || bpf_core_read(&upid, sizeof(upid), &pid->numbers[level]) != 0) {
-        return let_pass();
-    }
-    struct ct_pid_key key = {.namespace = (__u64)upid.ns, .number = (__u32)number};
-    __u32 *tgid = bpf_map_lookup_elem(&ct_pids, &key);
+    __u32 *tgid = tgid_by_number((__u32)number);
     struct ct_mark *mark = tgid != NULL ? mark_of(*tgid) : NULL;
-    if (mark == NULL || *tgid == current_tgid() || is_holder(mark) || is_exempt(vector)) {
+    if (mark == NULL || *tgid == current_tgid() || is_own_dealing(mark, *tgid) ||
+        is_exempt(vector)) {
         return let_pass();
     }
     return (struct verdict){vector, *tgid};
@@ -60,8 +52,9 @@ static __always_inline struct verdict against_pidfd(enum ct_vector vector, __u64
     struct file *file = file_of(fd);
     struct pid *pid = file != NULL ? pid_of(file) : NULL;
     struct task_struct *victim = pid != NULL ? task_of(pid) : NULL;
-    struct ct_mark *mark = victim != NULL ? mark_of_task(victim) : NULL;
-    if (mark == NULL || (__u32)BPF_CORE_READ(victim, tgid) == current_tgid() || is_holder(mark)) {
+    __u32 tgid = victim != NULL ? BPF_CORE_READ(victim, tgid) : 0;
+    struct ct_mark *mark = mark_of(tgid);
+    if (mark == NULL || tgid == current_tgid() || is_own_dealing(mark, tgid)) {
         return let_pass();
     }
     return against(vector, victim);

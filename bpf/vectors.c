@@ -8,18 +8,22 @@
 #include <linux/kcmp.h>
 #include <linux/perf_event.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/io.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "guard_call.h"
 
 // The most that a kernel takes is 16: refused for that once the hooks have passed it.
 #define KEXEC_SEGMENTS_TOO_MANY 0xffffUL
@@ -257,6 +261,25 @@ static int attempt_io_uring(const struct ct_victim *victim)
     __atomic_store_n((unsigned *)(void *)(queue + p.sq_off.tail), 1, __ATOMIC_RELEASE);
     return syscall(SYS_io_uring_enter, ring, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0L) < 0 ? absent()
                                                                                          : 0;
+}
+
+int ct_attempt_call(const struct ct_victim *victim)
+{
+    const struct timespec now = {0};
+    siginfo_t info = {0};
+    sigset_t answers;
+    (void)victim;
+    (void)sigemptyset(&answers);
+    for (int i = 0; i < CT_GUARD_N_ANSWERS; i++) {
+        (void)sigaddset(&answers, CT_GUARD_SIGNAL + i);
+    }
+    // Not to be ended by the answer of the tier `reactive`.
+    (void)sigprocmask(SIG_BLOCK, &answers, NULL);
+    if (prctl(CT_GUARD_MAGIC, CT_GUARD_QUERY, 0UL, 0UL, 0UL) != 0 && errno == ENOTCONN) {
+        return 0;
+    }
+    int number = sigtimedwait(&answers, &info, &now);
+    return number == CT_GUARD_SIGNAL && info.si_code == SI_KERNEL ? 0 : -ENOSYS;
 }
 
 static const struct ct_vector_info vectors[] = {

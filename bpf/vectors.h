@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "cleanup.h"
 #include "shared.h"
 
 // What an attack is given: a marked process that does nothing, and a descriptor of it (pidfd).
@@ -29,6 +30,9 @@ struct ct_vector_info {
     bool call_wide;    // the tier kprobe does not know whose memory it is about, and refuses all
     ct_attempt attempt;
 };
+
+// No attack: calls the guard as a wrapper does (CT_V_CALL). -ENOSYS when its answer has not come.
+CT_CHECKED int ct_attempt_call(const struct ct_victim *victim);
 
 // All of them, by ascending number.
 const struct ct_vector_info *ct_vectors(size_t *ret_n);

@@ -94,6 +94,8 @@ static __always_inline long from_i386(long number)
     switch (number) {
     case 26:
         return 101; // ptrace
+    case 172:
+        return 157; // prctl
     case 347:
         return 310; // process_vm_readv
     case 348:
@@ -165,8 +167,13 @@ static __always_inline enum ct_vector access_vector(unsigned int mode)
 
 static __always_inline struct verdict on_access(struct task_struct *child, unsigned int mode)
 {
-    struct ct_mark *mark = mark_of_task(child);
-    if (mark == NULL || is_holder(mark)) {
+    __u32 tgid = BPF_CORE_READ(child, tgid);
+    struct ct_mark *mark = mark_of(tgid);
+    if (mark == NULL || is_own_dealing(mark, tgid)) {
+        return let_pass();
+    }
+    // The agent looks at whose program it is before it lets it be a wrapper.
+    if ((mode & PTRACE_MODE_ATTACH) == 0 && is_agent()) {
         return let_pass();
     }
     // A look that nobody is to notice: ps and stat (PTRACE_MODE_NOAUDIT).
@@ -180,8 +187,9 @@ static __always_inline struct verdict on_traceme(struct task_struct *parent)
 {
     struct task_struct *task = (struct task_struct *)bpf_get_current_task();
     struct ct_mark *mark = mark_of(current_tgid());
-    if (mark == NULL ||
-        ((mark->flags & CT_MARK_HELD) != 0 && mark->root == (__u32)BPF_CORE_READ(parent, tgid))) {
+    __u32 tracer = BPF_CORE_READ(parent, tgid);
+    if (mark == NULL || ((mark->flags & CT_MARK_HELD) != 0 && mark->root == tracer &&
+                         is_vetted_wrapper(mark_of(tracer)))) {
         return let_pass();
     }
     return (struct verdict){CT_V_TRACEME, BPF_CORE_READ(task, tgid)};
@@ -226,10 +234,10 @@ static __always_inline struct verdict on_proc(struct file *file, struct inode *i
         (void *)((char *)inode - bpf_core_field_offset(struct proc_inode, vfs_inode));
     struct pid *pid = BPF_CORE_READ(proc, pid);
     struct task_struct *victim = pid != NULL ? task_of(pid) : NULL;
-    struct ct_mark *mark = victim != NULL ? mark_of_task(victim) : NULL;
+    __u32 tgid = victim != NULL ? BPF_CORE_READ(victim, tgid) : 0;
+    struct ct_mark *mark = mark_of(tgid);
     char name[16] = {0};
-    if (pid != NULL &&
-        (mark == NULL || (__u32)BPF_CORE_READ(victim, tgid) == current_tgid() || is_holder(mark))) {
+    if (pid != NULL && (mark == NULL || tgid == current_tgid() || is_own_dealing(mark, tgid))) {
         return let_pass();
     }
     bpf_probe_read_kernel_str(name, sizeof(name), BPF_CORE_READ(file, f_path.dentry, d_name.name));

@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a wrapper says to the guard, without the wrapper: registers, executes itself, registers again, and then tries what a
+// wrapper and its children may do to each other. Prints "NAME ANSWER" lines.
+//   registrant enter [PROGRAM...]   registers; then runs PROGRAM as a released child, or the dealings
+//   registrant threads              registers with a second thread
+//   registrant traced               registers while a child of it traces it
+//   registrant race PROGRAM...      asks, and executes PROGRAM before the answer
+//   registrant exec PROGRAM...      registers, and executes PROGRAM where it should execute itself
+//   registrant query                one look
+//   registrant impostor FILE        registers, and would have FILE seen as its program
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lib/guard_call.h"
+
+#define TIMEOUT_MS 10000
+#define STEP_NS 2000000L
+#define ANSWER_KILLED (-1)
+
+static volatile int word = 4711;
+
+static int by_signal(const sigset_t *answers)
+{
+    static const int errnos[] = {
+#define CT_ANSWER(place, name, value, meaning) [place] = (value),
+        CT_GUARD_ANSWERS(CT_ANSWER)
+#undef CT_ANSWER
+    };
+    const struct timespec now = {0};
+    siginfo_t info = {0};
+    int number = sigtimedwait(answers, &info, &now);
+    return number > 0 && info.si_code == SI_KERNEL ? errnos[number - CT_GUARD_SIGNAL] : EINVAL;
+}
+
+static int ask(unsigned long operation, unsigned long argument)
+{
+    sigset_t answers;
+    sigemptyset(&answers);
+    for (int i = 0; i < CT_GUARD_N_ANSWERS; i++) {
+        sigaddset(&answers, CT_GUARD_SIGNAL + i);
+    }
+    sigprocmask(SIG_BLOCK, &answers, NULL);
+    if (prctl(CT_GUARD_MAGIC, operation, argument, 0UL, 0UL) == 0) {
+        return 0;
+    }
+    return errno == EINVAL ? by_signal(&answers) : errno;
+}
+
+static const char *name_of(int answer)
+{
+    switch (answer) {
+#define CT_ANSWER(place, name, value, meaning)                                                     \
+    case value:                                                                                    \
+        return #name;
+        CT_GUARD_ANSWERS(CT_ANSWER)
+#undef CT_ANSWER
+    case 0:
+        return "0";
+    case EINVAL:
+        return "EINVAL";
+    case ANSWER_KILLED:
+        return "KILLED";
+    default:
+        return strerror(answer);
+    }
+}
+
+static void say(const char *what, int answer)
+{
+    printf("%s %s\n", what, name_of(answer));
+    fflush(stdout);
+}
+
+static int await(void)
+{
+    const struct timespec step = {.tv_nsec = STEP_NS};
+    int answer = ask(CT_GUARD_QUERY, 0);
+    for (int i = 0; i < TIMEOUT_MS / 2 && answer == EINPROGRESS; i++) {
+        nanosleep(&step, NULL);
+        answer = ask(CT_GUARD_QUERY, 0);
+    }
+    return answer;
+}
+
+// Asks once, and waits for the answer.
+static int once(void)
+{
+    int answer = ask(CT_GUARD_QUERY, 0);
+    if (answer == ENOTCONN || answer == ESTALE) {
+        answer = ask(CT_GUARD_REGISTER, (unsigned long)getpid() << 32 | (unsigned)time(NULL));
+    }
+    return answer == EINPROGRESS ? await() : answer;
+}
+
+// ---- what a wrapper and its children do ----
+
+static int read_word(pid_t pid)
+{
+    int value = 0;
+    struct iovec here = {.iov_base = &value, .iov_len = sizeof(value)};
+    struct iovec there = {.iov_base = (void *)(unsigned long)&word, .iov_len = sizeof(value)};
+    ssize_t n = process_vm_readv(pid, &here, 1, &there, 1, 0);
+    return n == (ssize_t)sizeof(value) && value == word ? 0 : errno;
+}
+
+// What a child of this process's comes to with it: its exit status, or that it was killed.
+static int by_child(int (*act)(pid_t parent))
+{
+    int status = 0;
+    pid_t parent = getpid();
+    pid_t pid = fork();
+    if (pid == 0) {
+        _exit(act(parent));
+    }
+    waitpid(pid, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : ANSWER_KILLED;
+}
+
+static int leave_and_ask(pid_t parent)
+{
+    (void)parent;
+    return ask(CT_GUARD_LEAVE, 0);
+}
+
+static int leave_and_read(pid_t parent)
+{
+    int answer = ask(CT_GUARD_LEAVE, 0);
+    return answer == ENOTCONN ? read_word(parent) : answer;
+}
+
+static int leave_in_a_grandchild(pid_t parent)
+{
+    (void)parent;
+    return by_child(leave_and_ask);
+}
+
+static int release_stranger(pid_t parent)
+{
+    (void)parent;
+    return ask(CT_GUARD_RELEASE, (unsigned long)getpid());
+}
+
+static pid_t idle_child(char *const program[])
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (program[0] != NULL) {
+            execvp(program[0], program);
+            _exit(127);
+        }
+        for (;;) {
+            pause();
+        }
+    }
+    return pid;
+}
+
+static void *idle(void *cls)
+{
+    for (;;) {
+        pause();
+    }
+    return cls;
+}
+
+static void deal(void)
+{
+    char *const none[] = {NULL};
+    say("child-reads-wrapper", by_child(read_word));
+    say("child-leaves", by_child(leave_and_ask));
+    say("outsider-reads-wrapper", by_child(leave_and_read));
+    say("grandchild-leaves", by_child(leave_in_a_grandchild));
+    say("child-releases", by_child(release_stranger));
+    pid_t pid = idle_child(none);
+    say("wrapper-reads-held", read_word(pid));
+    say("release-foreign", ask(CT_GUARD_RELEASE, 1));
+    say("release", ask(CT_GUARD_RELEASE, (unsigned long)pid));
+    say("release-again", ask(CT_GUARD_RELEASE, (unsigned long)pid));
+    fflush(stdout);
+    int killed = by_child(read_word);
+    say("child-reads-wrapper-again", killed);
+    // Last: in the tier that kills, this is the end.
+    say("wrapper-reads-released", read_word(pid));
+    kill(pid, SIGKILL);
+}
+
+static int run(char *const program[])
+{
+    int status = 0;
+    pid_t pid = idle_child(program);
+    const struct timespec started = {.tv_nsec = 100000000L};
+    nanosleep(&started, NULL);
+    say("release", ask(CT_GUARD_RELEASE, (unsigned long)pid));
+    waitpid(pid, &status, 0);
+    return 0;
+}
+
+static int enter(char **argv)
+{
+    int answer = once();
+    say("answer", answer);
+    if (answer == EALREADY) {
+        execv("/proc/self/exe", argv);
+        return 1;
+    }
+    if (answer != EISCONN) {
+        return 1;
+    }
+    if (argv[2] != NULL) {
+        return run(argv + 2);
+    }
+    deal();
+    return 0;
+}
+
+// ---- what is refused ----
+
+static int with_threads(void)
+{
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, idle, NULL) != 0) {
+        return 2;
+    }
+    say("answer", once());
+    return 0;
+}
+
+static int traced(void)
+{
+    int ready[2];
+    char byte;
+    pid_t parent = getpid();
+    prctl(PR_SET_PTRACER, -1L, 0, 0, 0);
+    if (pipe(ready) != 0) {
+        return 2;
+    }
+    pid_t tracer = fork();
+    if (tracer == 0) {
+        long rc = ptrace(PTRACE_SEIZE, parent, NULL, NULL);
+        if (rc != 0 || write(ready[1], "", 1) != 1) {
+            _exit(1);
+        }
+        pause();
+    }
+    if (read(ready[0], &byte, 1) == 1) {
+        say("answer", once());
+    }
+    kill(tracer, SIGKILL);
+    return 0;
+}
+
+static int impostor(char **argv)
+{
+    int fd = open(argv[2], O_RDONLY | O_CLOEXEC);
+    say("answer", once());
+    say("exe-file",
+        prctl(PR_SET_MM, PR_SET_MM_EXE_FILE, (unsigned long)fd, 0UL, 0UL) == 0 ? 0 : errno);
+    return 0;
+}
+
+static int race(char **argv)
+{
+    say("asked", ask(CT_GUARD_REGISTER, 1));
+    execvp(argv[2], argv + 2);
+    return 127;
+}
+
+static int execute(char **argv)
+{
+    say("answer", once());
+    execvp(argv[2], argv + 2);
+    return 127;
+}
+
+int main(int argc, char **argv)
+{
+    const char *mode = argc > 1 ? argv[1] : "";
+    if (strcmp(mode, "enter") == 0) {
+        return enter(argv);
+    }
+    if (strcmp(mode, "threads") == 0) {
+        return with_threads();
+    }
+    if (strcmp(mode, "traced") == 0) {
+        return traced();
+    }
+    if (strcmp(mode, "query") == 0) {
+        const struct timespec later = {.tv_nsec = 300000000L};
+        nanosleep(&later, NULL);
+        say("query", ask(CT_GUARD_QUERY, 0));
+        return 0;
+    }
+    if (strcmp(mode, "once") == 0) {
+        say("answer", once());
+        return 0;
+    }
+    if (strcmp(mode, "race") == 0 && argc > 2) {
+        return race(argv);
+    }
+    if (strcmp(mode, "exec") == 0 && argc > 2) {
+        return execute(argv);
+    }
+    if (strcmp(mode, "impostor") == 0 && argc > 2) {
+        return impostor(argv);
+    }
+    fprintf(stderr, "usage: registrant enter|threads|traced|query|once|race|exec|impostor …\n");
+    return 2;
+}
