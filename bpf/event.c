@@ -1,15 +1,53 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "event.h"
 
+#include <inttypes.h>
+#include <poll.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
-#include "buf.h"
 #include "vectors.h"
 
-// A name that the attacker chose, of bytes that need be no text.
+#define LINE_MAX_BYTES 4000 // a pipe takes this at once (PIPE_BUF)
+#define PATIENCE_MS 1000
+#define VALUE_MAX 512
+
+static int64_t clock_ns(clockid_t clock)
+{
+    struct timespec t;
+    (void)clock_gettime(clock, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+// RFC 3339, with milliseconds.
+static void add_time(struct ct_buf *line, int64_t ns)
+{
+    char text[32];
+    struct tm tm;
+    time_t seconds = (time_t)(ns / 1000000000);
+    (void)gmtime_r(&seconds, &tm);
+    (void)strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
+    ct_buf_addf(line, "{\"time\":\"%s.%03dZ\",", text, (int)(ns / 1000000 % 1000));
+}
+
+static void add_node(struct ct_buf *line, const char *node)
+{
+    if (node != NULL) {
+        ct_line_add(line, "node", node);
+    }
+}
+
+void ct_line_begin(struct ct_buf *line, const char *kind, const char *node)
+{
+    add_time(line, clock_ns(CLOCK_REALTIME));
+    ct_line_add(line, "kind", kind);
+    add_node(line, node);
+}
+
 static void add_name(struct ct_buf *line, const char *key, const char *name, size_t size)
 {
-    char clean[64];
+    char clean[VALUE_MAX];
     size_t len = strnlen(name, size < sizeof(clean) ? size : sizeof(clean));
     for (size_t i = 0; i < len; i++) {
         clean[i] = (unsigned char)name[i] < 0x80 ? name[i] : '?';
@@ -19,25 +57,66 @@ static void add_name(struct ct_buf *line, const char *key, const char *name, siz
     ct_buf_add_str(line, ",");
 }
 
-void ct_event_json(const struct ct_event *event, FILE *out)
+void ct_line_add(struct ct_buf *line, const char *key, const char *value)
 {
-    CT_AUTO_BUF line = {.max = 4096};
-    const struct ct_vector_info *info = ct_vector_info((enum ct_vector)event->vector);
-    ct_buf_addf(
-        &line,
-        "{\"time_ns\":%llu,\"vector\":\"%s\",\"action\":\"%s\",\"tier\":\"%s\",\"attacker\":{",
-        event->time_ns, info != NULL ? info->name : "unknown",
-        event->action == CT_ACTION_KILLED ? "killed" : "denied",
-        ct_tier_name((enum ct_tier)event->tier));
-    add_name(&line, "comm", event->comm, sizeof(event->comm));
-    add_name(&line, "exe", event->exe, sizeof(event->exe));
-    ct_buf_addf(&line,
-                "\"pid\":%u,\"tid\":%u,\"uid\":%u,\"parent\":%u,\"cgroup\":%llu},"
-                "\"victim\":{\"pid\":%u,\"cgroup\":%llu}}\n",
-                event->tgid, event->pid, event->uid, event->parent, event->cgroup, event->victim,
-                event->victim_cgroup);
-    if (!line.failed) {
-        (void)fwrite(line.data, 1, line.len, out);
-        (void)fflush(out);
+    add_name(line, key, value, VALUE_MAX);
+}
+
+bool ct_line_write(struct ct_buf *line, int fd)
+{
+    struct pollfd ready = {.fd = fd, .events = POLLOUT};
+    if (line->len > 0 && line->data[line->len - 1] == ',') {
+        line->len--;
     }
+    ct_buf_add_str(line, "}\n");
+    return !line->failed && line->len <= LINE_MAX_BYTES && poll(&ready, 1, PATIENCE_MS) == 1 &&
+           (ready.revents & POLLOUT) != 0 && write(fd, line->data, line->len) == (ssize_t)line->len;
+}
+
+static void add_place(struct ct_buf *line, const struct ct_place *place)
+{
+    if (place->path[0] != '\0') {
+        ct_line_add(line, "cgroup_path", place->path);
+    }
+    if (place->pod[0] != '\0') {
+        ct_line_add(line, "pod_uid", place->pod);
+        ct_line_add(line, "container", place->container);
+    }
+}
+
+static void add_attacker(struct ct_buf *line, const struct ct_event *event,
+                         const struct ct_event_about *about)
+{
+    ct_buf_add_str(line, "\"attacker\":{");
+    add_name(line, "comm", event->comm, sizeof(event->comm));
+    add_name(line, "exe", event->exe, sizeof(event->exe));
+    if (about != NULL && about->program != NULL) {
+        ct_line_add(line, "program", about->program);
+    }
+    if (about != NULL) {
+        add_place(line, &about->attacker);
+    }
+    ct_buf_addf(line, "\"pid\":%u,\"tid\":%u,\"uid\":%u,\"parent\":%u,\"cgroup\":%llu},",
+                event->tgid, event->pid, event->uid, event->parent, event->cgroup);
+}
+
+bool ct_event_write(const struct ct_event *event, const struct ct_event_about *about, int fd)
+{
+    CT_AUTO_BUF line = {.max = LINE_MAX_BYTES + 96};
+    const struct ct_vector_info *info = ct_vector_info((enum ct_vector)event->vector);
+    int64_t since_boot = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC);
+    add_time(&line, since_boot + (int64_t)event->time_ns);
+    ct_line_add(&line, "kind", "attack");
+    add_node(&line, about != NULL ? about->node : NULL);
+    ct_buf_addf(&line, "\"vector\":\"%s\",\"action\":\"%s\",\"tier\":\"%s\",",
+                info != NULL ? info->name : "unknown",
+                event->action == CT_ACTION_KILLED ? "killed" : "denied",
+                ct_tier_name((enum ct_tier)event->tier));
+    add_attacker(&line, event, about);
+    ct_buf_add_str(&line, "\"victim\":{");
+    if (about != NULL) {
+        add_place(&line, &about->victim);
+    }
+    ct_buf_addf(&line, "\"pid\":%u,\"cgroup\":%llu}", event->victim, event->victim_cgroup);
+    return ct_line_write(&line, fd);
 }

@@ -1,16 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// An attack that was refused, as a line for machines.
+// What the agent tells, as lines for machines: one JSON object each, written whole or not at all.
 #ifndef CT_EVENT_H
 #define CT_EVENT_H
 
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 
+#include "buf.h"
+#include "place.h"
 #include "shared.h"
 
-// Writes one line of JSON: {"vector":"process_vm_readv","action":"denied","tier":"lsm",
-// "attacker":{"pid":…,"uid":…,"comm":…,"exe":…,"cgroup":…,"parent":…},"victim":{"pid":…,"cgroup":…}}. What the
-// attacker chose (its names) is escaped; a failure to write is left to the stream's state.
-void ct_event_json(const struct ct_event *event, FILE *out);
+// What is known of an attack beside what the kernel has told.
+struct ct_event_about {
+    const char *node; // NULL: not told
+    const char
+        *program; // path of the attacker's, as its mount namespace names it; NULL: it has ended
+    struct ct_place attacker;
+    struct ct_place victim;
+};
+
+// A line's beginning, {"time":"…","kind":"…", of now.
+void ct_line_begin(struct ct_buf *line, const char *kind, const char *node);
+// "key":"value", with bytes that are no ASCII shown as '?'.
+void ct_line_add(struct ct_buf *line, const char *key, const char *value);
+// Ends the line, in which the last comma is dropped, and writes it. False: it did not fit, or who reads
+// has not taken it within a second.
+bool ct_line_write(struct ct_buf *line, int fd);
+
+// One line: {"time":…,"kind":"attack","vector":"process_vm_readv","action":"denied","tier":"lsm","attacker":{"pid":…,
+// "uid":…,"comm":…,"exe":…,"cgroup":…,"parent":…},"victim":{"pid":…,"cgroup":…}}. `about` may be NULL.
+bool ct_event_write(const struct ct_event *event, const struct ct_event_about *about, int fd);
 
 #endif

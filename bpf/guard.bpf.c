@@ -10,7 +10,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 static __always_inline int refuse(struct verdict verdict, enum ct_tier tier)
 {
-    if (verdict.vector == 0) {
+    if (verdict.vector == 0 || is_tried_elsewhere()) {
         return 0;
     }
     record(verdict.vector, tier, CT_ACTION_DENIED, verdict.victim);
@@ -22,7 +22,9 @@ static __always_inline int refuse(struct verdict verdict, enum ct_tier tier)
 SEC("raw_tracepoint/sched_process_fork")
 int ct_fork(struct bpf_raw_tracepoint_args *ctx)
 {
-    on_fork((struct task_struct *)ctx->args[0], (struct task_struct *)ctx->args[1]);
+    if (is_current_generation()) {
+        on_fork((struct task_struct *)ctx->args[0], (struct task_struct *)ctx->args[1]);
+    }
     return 0;
 }
 
@@ -30,7 +32,9 @@ SEC("raw_tracepoint/sched_process_exec")
 int ct_exec(void *ctx)
 {
     (void)ctx;
-    on_exec(current_tgid());
+    if (is_current_generation()) {
+        on_exec(current_tgid());
+    }
     return 0;
 }
 
@@ -38,7 +42,32 @@ SEC("raw_tracepoint/sched_process_exit")
 int ct_exit(void *ctx)
 {
     (void)ctx;
-    on_exit((struct task_struct *)bpf_get_current_task(), current_tgid());
+    if (is_current_generation()) {
+        on_exit((struct task_struct *)bpf_get_current_task(), current_tgid());
+    }
+    return 0;
+}
+
+// Run by the agent in its own context (BPF_PROG_TEST_RUN), never attached: marks the caller as one of the agent's
+// processes, or as the agent, by the numbers that the kernel has for it.
+SEC("raw_tracepoint/sched_process_exec")
+int ct_claim(struct bpf_raw_tracepoint_args *ctx)
+{
+    struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+    struct ct_guard_config *c = config();
+    __u32 tgid = current_tgid();
+    const struct ct_mark mark = {
+        .cgroup = bpf_get_current_cgroup_id(), .flags = CT_MARK_AGENT, .root = tgid};
+    if (!add_mark(tgid, &mark)) {
+        return 1;
+    }
+    number_thread(task, tgid, true);
+    __u32 key = 0;
+    __u64 *address = bpf_map_lookup_elem(&ct_agent_task, &key);
+    if (c != NULL && address != NULL && ctx->args[0] == CT_CLAIM_AGENT) {
+        *address = (__u64)BPF_CORE_READ(task, group_leader);
+        c->agent = tgid;
+    }
     return 0;
 }
 
@@ -70,6 +99,15 @@ HOOK(kernel_load_data, on_load_data(id), int id)
 HOOK(kernel_read_file, on_read_file(id), struct file *file, int id)
 HOOK(bpf, on_bpf(cmd, attr->prog_type), int cmd, union bpf_attr *attr)
 HOOK(perf_event_alloc, on_perf(event), struct perf_event *event)
+HOOK(task_kill, on_kill(task, sig), struct task_struct *task, void *info, int sig)
+HOOK(task_setrlimit, on_kill(task, 1), struct task_struct *task)
+HOOK(inode_unlink, on_unpin(dir, entry), struct inode *dir, struct dentry *entry)
+HOOK(inode_rmdir, on_unpin(dir, entry), struct inode *dir, struct dentry *entry)
+HOOK(inode_rename, on_repin(dir, entry, other), struct inode *dir, struct dentry *entry,
+     struct inode *other_dir, struct dentry *other)
+HOOK(sb_umount, on_umount(mount, flags), struct vfsmount *mount, int flags)
+HOOK(bpf_map, on_object(CT_OWN_MAP, map->id), struct bpf_map *map)
+HOOK(bpf_prog, on_object(CT_OWN_PROGRAM, prog->aux->id), struct bpf_prog *prog)
 
 // ---- registration ----
 
@@ -85,4 +123,18 @@ int BPF_PROG(mod_task_prctl, int option, unsigned long operation, unsigned long 
 {
     (void)ctx;
     return as_error(on_prctl(CT_TIER_FMOD_RET, option, operation, argument));
+}
+
+// ---- the root cgroup ----
+
+// What switches off ftrace switches off every program above but those at raw tracepoints, and says nothing.
+SEC("cgroup/sysctl")
+int cg_sysctl(struct bpf_sysctl *ctx)
+{
+    char name[32] = {0};
+    if (ctx->write == 0 || bpf_sysctl_get_name(ctx, name, sizeof(name), 0) < 0 ||
+        !IS(name, "kernel/ftrace_enabled")) {
+        return 1;
+    }
+    return refuse(kernel_wide(CT_V_FTRACE), CT_TIER_CGROUP) == 0;
 }

@@ -2,318 +2,131 @@
 #include "guard.h"
 
 #include <bpf/bpf.h>
-#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include "guard.skel.h"
-#include "override.skel.h"
-#include "reactive.skel.h"
+#include "fs.h"
+#include "guard_internal.h"
 #include "vectors.h"
 
 #define BIT(vector) (1ULL << (vector))
-#define MAX_PROGRAMS 64
-#define MAX_OBJECTS 64
-#define EXIT_NOT_FOUND 127
 #define CONTINUE_ROUNDS 10
+#define POLL_MAX 4096 // events at a time: more may come as quickly as they are read
 
-// A program and what it can refuse, so that one that nothing needs is not attached.
-struct use {
-    const char *name; // of the hook or system call, behind the program's prefix
-    __u64 vectors;
-};
-
-static const struct use hooks[] = {
-    {"ptrace_access_check", BIT(CT_V_PTRACE) | BIT(CT_V_MEM_READ) | BIT(CT_V_MEM_WRITE) |
-                                BIT(CT_V_VM_READV) | BIT(CT_V_VM_WRITEV) | BIT(CT_V_ENVIRON) |
-                                BIT(CT_V_MAPS) | BIT(CT_V_LINKS) | BIT(CT_V_PIDFD_GETFD) |
-                                BIT(CT_V_MEMORY_ADVICE) | BIT(CT_V_COMPARE) | BIT(CT_V_PERF) |
-                                BIT(CT_V_IO_URING) | BIT(CT_V_SETNS)},
-    {"ptrace_traceme", BIT(CT_V_TRACEME)},
-    {"file_open", BIT(CT_V_MEM_READ) | BIT(CT_V_MEM_WRITE) | BIT(CT_V_ENVIRON) | BIT(CT_V_MAPS) |
-                      BIT(CT_V_PROC_WRITE_NAME) | BIT(CT_V_PROC_WRITE) | BIT(CT_V_DEV_MEM) |
-                      BIT(CT_V_KCORE) | BIT(CT_V_TRACEFS) | BIT(CT_V_DEBUGFS) | BIT(CT_V_BINFMT) |
-                      BIT(CT_V_IO_PORTS)},
-    {"locked_down", BIT(CT_V_IO_PORTS) | BIT(CT_V_KEXEC) | BIT(CT_V_DEV_MEM) | BIT(CT_V_KCORE)},
-    {"kernel_load_data", BIT(CT_V_MODULE) | BIT(CT_V_KEXEC)},
-    {"kernel_read_file", BIT(CT_V_MODULE) | BIT(CT_V_KEXEC_FILE)},
-    {"bpf", BIT(CT_V_BPF_LOAD)},
-    {"perf_event_alloc", BIT(CT_V_PERF)},
-    {"task_prctl", BIT(CT_V_CALL)},
-};
-
-static const struct use calls[] = {
-    {"ptrace", BIT(CT_V_PTRACE) | BIT(CT_V_TRACEME)},
-    {"process_vm_readv", BIT(CT_V_VM_READV)},
-    {"process_vm_writev", BIT(CT_V_VM_WRITEV)},
-    {"pidfd_getfd", BIT(CT_V_PIDFD_GETFD)},
-    {"process_madvise", BIT(CT_V_MEMORY_ADVICE)},
-    {"move_pages", BIT(CT_V_MEMORY_ADVICE)},
-    {"migrate_pages", BIT(CT_V_MEMORY_ADVICE)},
-    {"kcmp", BIT(CT_V_COMPARE)},
-    {"get_robust_list", BIT(CT_V_COMPARE)},
-    {"perf_event_open", BIT(CT_V_PERF)},
-    {"bpf", BIT(CT_V_BPF_LOAD)},
-    {"setns", BIT(CT_V_SETNS)},
-    {"io_uring_setup", BIT(CT_V_IO_URING)},
-    {"kexec_load", BIT(CT_V_KEXEC)},
-    {"kexec_file_load", BIT(CT_V_KEXEC_FILE)},
-    {"init_module", BIT(CT_V_MODULE)},
-    {"finit_module", BIT(CT_V_MODULE)},
-    {"ioperm", BIT(CT_V_IO_PORTS)},
-    {"iopl", BIT(CT_V_IO_PORTS)},
-    {"prctl", BIT(CT_V_CALL)},
-};
-
-static const struct use points[] = {
-    {"enter", BIT(CT_V_PTRACE) | BIT(CT_V_TRACEME) | BIT(CT_V_VM_READV) | BIT(CT_V_VM_WRITEV) |
-                  BIT(CT_V_PIDFD_GETFD) | BIT(CT_V_MEMORY_ADVICE) | BIT(CT_V_COMPARE) |
-                  BIT(CT_V_PERF) | BIT(CT_V_SETNS) | BIT(CT_V_CALL)},
-    {"exit", BIT(CT_V_MEM_READ) | BIT(CT_V_MEM_WRITE) | BIT(CT_V_ENVIRON) | BIT(CT_V_MAPS) |
-                 BIT(CT_V_PROC_WRITE_NAME) | BIT(CT_V_PROC_WRITE) | BIT(CT_V_DEV_MEM) |
-                 BIT(CT_V_KCORE) | BIT(CT_V_TRACEFS) | BIT(CT_V_DEBUGFS) | BIT(CT_V_BINFMT)},
-};
-
-// A tier's programs are those of one object whose names begin with one of its prefixes.
-struct tier_info {
-    enum ct_tier tier;
-    const char *prefixes[2]; // the second may be NULL
-    const void *(*elf)(size_t *size);
-    const struct use *uses;
-    size_t n_uses;
-};
-
-static const struct tier_info tiers[] = {
-    {CT_TIER_LSM, {"lsm_", NULL}, ct_guard_skel__elf_bytes, hooks, CT_ARRAY_LEN(hooks)},
-    {CT_TIER_FMOD_RET, {"mod_", NULL}, ct_guard_skel__elf_bytes, hooks, CT_ARRAY_LEN(hooks)},
-    {CT_TIER_KPROBE, {"kp_", "kp32_"}, ct_override_skel__elf_bytes, calls, CT_ARRAY_LEN(calls)},
-    {CT_TIER_REACTIVE, {"rk_", NULL}, ct_reactive_skel__elf_bytes, points, CT_ARRAY_LEN(points)},
-};
-
-struct attached {
-    struct bpf_link *link;
-    enum ct_tier tier;
-    __u64 vectors;
-};
-
-// A victim that a killed tracer may have left stopped.
-struct stopped {
-    pid_t victim;
-    int rounds; // of polling, in which it is still sent on
-};
-
-struct ct_guard {
-    struct ct_guard_options options;
-    struct bpf_object *base; // the maps, and who is protected
-    struct bpf_link *life[3];
-    struct bpf_object *objects[MAX_OBJECTS]; // of the tiers; they use the base's maps
-    size_t n_objects;
-    struct attached attached[MAX_PROGRAMS];
-    size_t n_attached;
-    struct ct_result results[CT_V_COUNT];
-    struct ring_buffer *events; // from the first poll on
-    ct_guard_tell tell;         // of the poll under way, with its cls
-    void *cls;
-    struct stopped stopped;
-    char trouble[CT_TIER_COUNT][256];
-};
-
-// ---- objects ----
-
-// libbpf's own words of why something was not loaded: the last of them.
-static char last_words[256];
-
-static int keep_words(enum libbpf_print_level level, const char *format, va_list args)
-    __attribute__((format(printf, 2, 0)));
-
-static int keep_words(enum libbpf_print_level level, const char *format, va_list args)
+int ct_guard_map(const struct ct_guard *guard, const char *name)
 {
-    char line[sizeof(last_words)];
-    if (level != LIBBPF_WARN || vsnprintf(line, sizeof(line), format, args) <= 0) {
-        return 0;
-    }
-    line[strcspn(line, "\n")] = '\0';
-    // What follows from the first failure says less than it.
-    if (last_words[0] == '\0') {
-        memcpy(last_words, line, sizeof(last_words));
-    }
-    return 0;
-}
-
-static const struct use *use_of(const struct tier_info *info, const char *program)
-{
-    for (size_t p = 0; p < CT_ARRAY_LEN(info->prefixes) && info->prefixes[p] != NULL; p++) {
-        size_t len = strlen(info->prefixes[p]);
-        for (size_t i = 0; strncmp(program, info->prefixes[p], len) == 0 && i < info->n_uses; i++) {
-            if (strcmp(program + len, info->uses[i].name) == 0) {
-                return &info->uses[i];
-            }
-        }
-    }
-    return NULL;
-}
-
-static int share_maps(const struct ct_guard *guard, struct bpf_object *object)
-{
-    struct bpf_map *map;
-    bpf_object__for_each_map(map, object)
-    {
-        const struct bpf_map *shared =
-            bpf_object__find_map_by_name(guard->base, bpf_map__name(map));
-        int rc = shared != NULL ? bpf_map__reuse_fd(map, bpf_map__fd(shared)) : 0;
-        if (rc != 0) {
-            return rc;
-        }
-    }
-    return 0;
-}
-
-// Loads of a tier's programs those that can refuse one of `wanted`, or of these just `only`.
-static int load(struct ct_guard *guard, const struct tier_info *info, __u64 wanted,
-                const char *only)
-{
-    size_t size;
-    const void *elf = info->elf(&size);
-    struct bpf_program *program;
-    if (guard->n_objects == MAX_OBJECTS) {
-        return -E2BIG;
-    }
-    struct bpf_object *object = bpf_object__open_mem(elf, size, NULL);
-    if (object == NULL) {
-        return -errno;
-    }
-    bpf_object__for_each_program(program, object)
-    {
-        const char *name = bpf_program__name(program);
-        const struct use *use = use_of(info, name);
-        (void)bpf_program__set_autoload(program, use != NULL && (use->vectors & wanted) != 0 &&
-                                                     (only == NULL || strcmp(only, name) == 0));
-    }
-    int rc = share_maps(guard, object);
-    rc = rc == 0 ? bpf_object__load(object) : rc;
-    if (rc != 0) {
-        bpf_object__close(object);
-        return rc;
-    }
-    guard->objects[guard->n_objects++] = object;
-    return 0;
-}
-
-static void attach(struct ct_guard *guard, const struct tier_info *info, struct bpf_object *object)
-{
-    struct bpf_program *program;
-    bpf_object__for_each_program(program, object)
-    {
-        if (!bpf_program__autoload(program) || guard->n_attached == MAX_PROGRAMS) {
-            continue;
-        }
-        struct bpf_link *link = bpf_program__attach(program);
-        if (link == NULL) {
-            continue; // told by the self-test: its vectors stay open
-        }
-        guard->attached[guard->n_attached++] =
-            (struct attached){.link = link,
-                              .tier = info->tier,
-                              .vectors = use_of(info, bpf_program__name(program))->vectors};
-    }
-}
-
-static void load_each(struct ct_guard *guard, const struct tier_info *info, __u64 wanted)
-{
-    char name[64];
-    for (size_t p = 0; p < CT_ARRAY_LEN(info->prefixes) && info->prefixes[p] != NULL; p++) {
-        for (size_t i = 0; i < info->n_uses; i++) {
-            (void)snprintf(name, sizeof(name), "%s%s", info->prefixes[p], info->uses[i].name);
-            (void)((info->uses[i].vectors & wanted) != 0 && load(guard, info, wanted, name));
-        }
-    }
-}
-
-// One that a kernel does not have makes the whole object fail: then each for itself.
-static void attach_tier(struct ct_guard *guard, const struct tier_info *info, __u64 wanted)
-{
-    size_t first = guard->n_objects;
-    last_words[0] = '\0';
-    if (load(guard, info, wanted, NULL) != 0) {
-        char *trouble = guard->trouble[info->tier];
-        (void)snprintf(trouble, sizeof(guard->trouble[0]), "%s", last_words);
-        load_each(guard, info, wanted);
-        trouble[0] = guard->n_objects > first ? '\0' : trouble[0];
-    }
-    for (size_t i = first; i < guard->n_objects; i++) {
-        attach(guard, info, guard->objects[i]);
-    }
-}
-
-// Takes off again what of a tier has refused nothing.
-static void detach_idle(struct ct_guard *guard, enum ct_tier tier, __u64 proven)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < guard->n_attached; i++) {
-        struct attached *a = &guard->attached[i];
-        if (a->tier == tier && (a->vectors & proven) == 0) {
-            (void)bpf_link__destroy(a->link);
-        } else {
-            guard->attached[kept++] = *a;
-        }
-    }
-    guard->n_attached = kept;
+    int fd = bpf_object__find_map_fd_by_name(guard->base, name);
+    return fd >= 0 ? fd : -1;
 }
 
 // ---- the base ----
 
-int ct_guard_map(const struct ct_guard *guard, const char *name)
+// What keeps the marks, by programs whose names say so; they are attached as they are loaded.
+static bool is_attached(const char *program)
 {
-    return bpf_object__find_map_fd_by_name(guard->base, name);
+    return strncmp(program, "ct_", 3) == 0 && strcmp(program, "ct_claim") != 0;
 }
 
-static int load_base(struct ct_guard *guard, struct ct_err *err)
+static int attach_life(struct ct_guard *guard, struct ct_err *err)
 {
-    static const char *const names[] = {"ct_fork", "ct_exec", "ct_exit"};
-    size_t size;
-    const void *elf = ct_guard_skel__elf_bytes(&size);
     struct bpf_program *program;
-    last_words[0] = '\0';
-    guard->base = bpf_object__open_mem(elf, size, NULL);
-    if (guard->base == NULL) {
-        return ct_err_errno(err, "cannot open the BPF programs");
-    }
     bpf_object__for_each_program(program, guard->base)
     {
-        (void)bpf_program__set_autoload(program,
-                                        strncmp(bpf_program__name(program), "ct_", 3) == 0);
-    }
-    if (bpf_object__load(guard->base) != 0) {
-        return ct_err_errno(err, "the kernel takes no BPF programs of ours (%s)", last_words);
-    }
-    for (size_t i = 0; i < CT_ARRAY_LEN(names); i++) {
-        guard->life[i] =
-            bpf_program__attach(bpf_object__find_program_by_name(guard->base, names[i]));
-        if (guard->life[i] == NULL) {
-            return ct_err_errno(err, "cannot attach %s (%s)", names[i], last_words);
+        const char *name = bpf_program__name(program);
+        if (!bpf_program__autoload(program) || !is_attached(name)) {
+            continue;
         }
+        struct bpf_link *link = guard->n_life < CT_GUARD_LIFE ? bpf_program__attach(program) : NULL;
+        if (link == NULL) {
+            return ct_err_errno(err, "cannot attach %s (%s)", name, ct_loader_words());
+        }
+        guard->life[guard->n_life++] =
+            (struct ct_attached){.link = link, .program = bpf_program__fd(program), .name = name};
     }
     return 0;
 }
 
-static int configure(struct ct_guard *guard, struct ct_err *err)
+// Why the kernel took none; by errno.
+static int refused(const struct ct_guard *guard, struct ct_err *err)
+{
+    int number = errno;
+    if (number == EPERM && guard->options.pin_dir == NULL && access(CT_GUARD_PINS, F_OK) == 0) {
+        return ct_err_set(
+            err, CT_EDENIED,
+            "the kernel takes no BPF programs of ours (EPERM): this node's agent runs, and lets "
+            "nobody else load any; ask it, by its log or its metrics");
+    }
+    errno = number;
+    return ct_err_errno(err, "the kernel takes no BPF programs of ours (%s)", ct_loader_words());
+}
+
+static int load_base(struct ct_guard *guard, struct ct_err *err)
+{
+    ct_loader_forget_words();
+    guard->base = ct_loader_open_base(guard->loader.generation);
+    if (guard->base == NULL) {
+        return ct_err_errno(err, "cannot open the BPF programs");
+    }
+    int rc = guard->pins.found ? ct_pins_reuse(&guard->pins, guard->base, err) : 0;
+    if (rc == 0 && bpf_object__load(guard->base) != 0) {
+        rc = refused(guard, err);
+    }
+    guard->loader.base = guard->base;
+    return rc;
+}
+
+static int write_first(const struct ct_guard *guard, const char *map, const void *value,
+                       struct ct_err *err)
 {
     __u32 key = 0;
-    const struct ct_guard_config config = {.layout = CT_GUARD_LAYOUT,
-                                           .agent = (__u32)getpid(),
-                                           .strict = guard->options.strict ? 1 : 0};
-    return bpf_map_update_elem(ct_guard_map(guard, "ct_config"), &key, &config, BPF_ANY) == 0
+    return bpf_map_update_elem(ct_guard_map(guard, map), &key, value, BPF_ANY) == 0
                ? 0
-               : ct_err_errno(err, "cannot write the guard's settings");
+               : ct_err_errno(err, "cannot write the guard's settings (%s)", map);
+}
+
+static int configure(struct ct_guard *guard, struct ct_err *err)
+{
+    guard->config = (struct ct_guard_config){.layout = CT_GUARD_LAYOUT,
+                                             .agent = (__u32)getpid(),
+                                             .strict = guard->options.strict ? 1 : 0};
+    return write_first(guard, "ct_config", &guard->config, err);
+}
+
+// Where the pins are, and whose turn it is.
+static int tell_ring(struct ct_guard *guard, __u32 generation, __u32 version, struct ct_err *err)
+{
+    struct stat st;
+    struct ct_ring ring = {.generation = generation, .version = version};
+    if (guard->den >= 0 && fstat(guard->den, &st) == 0) {
+        ring.pins_inode = st.st_ino;
+        ring.pins_device = major(st.st_dev) << 20 | minor(st.st_dev);
+    }
+    if (stat("/proc/1/ns/mnt", &st) == 0) {
+        ring.first_mounts = (__u32)st.st_ino;
+    }
+    return write_first(guard, "ct_ring", &ring, err);
+}
+
+int ct_guard_claim(const struct ct_guard *guard, enum ct_claim claim, struct ct_err *err)
+{
+    const __u64 context[] = {claim, 0, 0, 0};
+    struct bpf_program *program = bpf_object__find_program_by_name(guard->base, "ct_claim");
+    LIBBPF_OPTS(bpf_test_run_opts, run, .ctx_in = context, .ctx_size_in = sizeof(context));
+    if (program == NULL || bpf_prog_test_run_opts(bpf_program__fd(program), &run) != 0) {
+        return ct_err_errno(err, "cannot make this process the agent");
+    }
+    return run.retval == 0
+               ? 0
+               : ct_err_set(
+                     err, CT_ETOOBIG,
+                     "the map of protected processes is full: the agent itself finds no room");
 }
 
 // ---- proofs ----
@@ -329,42 +142,60 @@ static __u64 every_vector(void)
     return all;
 }
 
-static int prove(struct ct_guard *guard, __u64 wanted, struct ct_err *err)
+static int prove(const struct ct_guard *guard, __u64 wanted, __u32 generation,
+                 struct ct_result *results, struct ct_err *err)
 {
-    const struct ct_selftest_maps maps = {.marks = ct_guard_map(guard, "ct_marks"),
-                                          .config = ct_guard_map(guard, "ct_config"),
-                                          .proofs = ct_guard_map(guard, "ct_proofs")};
-    return ct_selftest(&maps, wanted, guard->results, err);
+    if (guard->den >= 0) {
+        ct_pins_put_bait(guard->den, ct_guard_map(guard, "ct_unmarked"));
+    }
+    const struct ct_selftest_ground ground = {.marks = ct_guard_map(guard, "ct_marks"),
+                                              .tester = ct_guard_map(guard, "ct_tester"),
+                                              .proofs = ct_guard_map(guard, "ct_proofs"),
+                                              .den = guard->den,
+                                              .agent = (pid_t)guard->config.agent,
+                                              .generation = generation};
+    return ct_selftest(&ground, wanted, results, err);
 }
 
-static __u64 proven(const struct ct_guard *guard)
+static __u64 proven(const struct ct_result *results)
 {
     __u64 bits = 0;
     for (int v = 0; v < CT_V_COUNT; v++) {
-        bits |= guard->results[v].outcome == CT_OUTCOME_REFUSED ? BIT(v) : 0;
+        bits |= results[v].outcome == CT_OUTCOME_REFUSED ? BIT(v) : 0;
     }
     return bits;
 }
 
 static int choose_tiers(struct ct_guard *guard, struct ct_err *err)
 {
+    enum ct_tier tier;
     int rc = 0;
-    for (size_t i = 0; rc == 0 && i < CT_ARRAY_LEN(tiers); i++) {
-        __u64 before = proven(guard);
+    for (size_t rank = 0; rc == 0 && (tier = ct_loader_tier(rank)) != CT_TIER_NONE; rank++) {
+        __u64 before = proven(guard->results);
         __u64 wanted = every_vector() & ~before;
-        if ((guard->options.tiers >> tiers[i].tier & 1) == 0 || wanted == 0) {
+        if ((guard->options.tiers >> tier & 1) == 0 || wanted == 0) {
             continue;
         }
-        attach_tier(guard, &tiers[i], wanted);
-        rc = prove(guard, wanted, err);
-        detach_idle(guard, tiers[i].tier, proven(guard) & ~before);
+        ct_loader_attach_tier(&guard->loader, tier, wanted);
+        rc = prove(guard, wanted, guard->loader.generation, guard->results, err);
+        ct_loader_detach_idle(&guard->loader, tier, proven(guard->results) & ~before);
     }
     return rc;
 }
 
+int ct_guard_try(const struct ct_guard *guard, struct ct_result ret[CT_V_COUNT], struct ct_err *err)
+{
+    return prove(guard, every_vector(), guard->loader.generation, ret, err);
+}
+
 int ct_guard_prove(struct ct_guard *guard, struct ct_err *err)
 {
-    return prove(guard, every_vector(), err);
+    return ct_guard_try(guard, guard->results, err);
+}
+
+void ct_guard_take_results(struct ct_guard *guard, const struct ct_result results[CT_V_COUNT])
+{
+    memcpy(guard->results, results, sizeof(guard->results));
 }
 
 struct ct_result ct_guard_result(const struct ct_guard *guard, enum ct_vector vector)
@@ -374,76 +205,228 @@ struct ct_result ct_guard_result(const struct ct_guard *guard, enum ct_vector ve
 
 const char *ct_guard_tier_trouble(const struct ct_guard *guard, enum ct_tier tier)
 {
-    return guard->trouble[tier];
+    return guard->loader.trouble[tier];
 }
 
 unsigned ct_guard_attached(const struct ct_guard *guard)
 {
-    return (unsigned)guard->n_attached;
+    return (unsigned)guard->loader.n_attached;
 }
 
-// ---- what it protects, what it tells ----
+// ---- what is the agent's own ----
 
-// Runs in the process that is marked: what it forks inherits the mark and is numbered.
-static _Noreturn void spawn(int ready, int answer, char *const argv[])
+static void own(int map, enum ct_own_kind kind, int fd)
 {
-    char byte;
-    pid_t pid = -1;
-    int status = 0;
-    if (read(ready, &byte, 1) == 1 && (pid = fork()) == 0) {
-        (void)execvp(argv[0], argv);
-        _exit(EXIT_NOT_FOUND);
+    // Both kinds' structures begin with what counts: type and id.
+    union {
+        struct bpf_map_info map;
+        struct bpf_prog_info program;
+    } info = {0};
+    __u32 size = kind == CT_OWN_MAP ? sizeof(info.map) : sizeof(info.program);
+    const __u32 value = 1;
+    if (bpf_obj_get_info_by_fd(fd, &info, &size) == 0) {
+        const struct ct_own_key key = {.kind = kind,
+                                       .id = kind == CT_OWN_MAP ? info.map.id : info.program.id};
+        (void)bpf_map_update_elem(map, &key, &value, BPF_ANY);
     }
-    if (write(answer, &pid, sizeof(pid)) != (ssize_t)sizeof(pid) ||
-        waitpid(pid, &status, 0) != pid) {
-        _exit(EXIT_NOT_FOUND);
-    }
-    _exit(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
 }
 
-static int mark(struct ct_guard *guard, pid_t pid, struct ct_err *err)
+static void own_all(const struct ct_guard *guard)
 {
-    __u32 key = (__u32)pid;
-    const struct ct_mark value = {.root = key};
-    return bpf_map_update_elem(ct_guard_map(guard, "ct_marks"), &key, &value, BPF_ANY) == 0
-               ? 0
-               : ct_err_errno(err, "cannot mark process %d", (int)pid);
+    int map = ct_guard_map(guard, "ct_own");
+    struct bpf_map *each;
+    bpf_object__for_each_map(each, guard->base)
+    {
+        own(map, CT_OWN_MAP, bpf_map__fd(each));
+    }
+    for (size_t i = 0; i < guard->n_life; i++) {
+        own(map, CT_OWN_PROGRAM, guard->life[i].program);
+    }
+    for (size_t i = 0; i < guard->loader.n_attached; i++) {
+        own(map, CT_OWN_PROGRAM, guard->loader.attached[i].program);
+    }
 }
 
-int ct_guard_spawn(struct ct_guard *guard, char *const argv[], struct ct_spawned *ret,
-                   struct ct_err *err)
+// Numbers of programs are not given twice before the kernel has counted through 2^31 of them; still, those of a
+// generation that has gone have no business here.
+static void disown_programs(const struct ct_guard *guard)
 {
-    int ready[2];
-    int answer[2];
-    if (pipe2(ready, O_CLOEXEC) != 0 || pipe2(answer, O_CLOEXEC) != 0) {
-        return ct_err_errno(err, "cannot make a pipe");
-    }
-    pid_t parent = getpid();
-    ret->keeper = fork();
-    if (ret->keeper == 0) {
-        (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
-        if (getppid() != parent) {
-            _exit(EXIT_NOT_FOUND);
+    int map = ct_guard_map(guard, "ct_own");
+    struct ct_own_key keys[512];
+    struct ct_own_key key;
+    size_t n = 0;
+    for (const void *last = NULL; n < CT_ARRAY_LEN(keys); last = &keys[n - 1]) {
+        if (bpf_map_get_next_key(map, last, &key) != 0) {
+            break;
         }
-        (void)close(ready[1]);
-        (void)close(answer[0]);
-        spawn(ready[0], answer[1], argv);
+        keys[n++] = key;
     }
-    (void)close(ready[0]);
-    (void)close(answer[1]);
-    int rc = ret->keeper > 0 ? mark(guard, ret->keeper, err) : ct_err_errno(err, "cannot fork");
-    if (rc == 0 && (write(ready[1], "", 1) != 1 ||
-                    read(answer[0], &ret->pid, sizeof(ret->pid)) != (ssize_t)sizeof(ret->pid))) {
-        rc = ct_err_errno(err, "cannot start %s", argv[0]);
+    for (size_t i = 0; i < n; i++) {
+        if (keys[i].kind == CT_OWN_PROGRAM) {
+            (void)bpf_map_delete_elem(map, &keys[i]);
+        }
     }
-    (void)close(ready[1]);
-    (void)close(answer[0]);
+}
+
+// ---- pins ----
+
+static const char *name_list(__u64 vectors, char *out, size_t size)
+{
+    size_t len = 0;
+    out[0] = '\0';
+    for (int v = 0; v < CT_V_COUNT && len < size; v++) {
+        const struct ct_vector_info *info = ct_vector_info((enum ct_vector)v);
+        if (info != NULL && (vectors >> v & 1) != 0) {
+            len += (size_t)snprintf(out + len, size - len, "%s%s", len > 0 ? ", " : "", info->name);
+        }
+    }
+    return out;
+}
+
+static int check_version(const struct ct_guard *guard, struct ct_err *err)
+{
+    unsigned there = guard->pins.ring.version;
+    unsigned here = guard->options.version;
+    if (!guard->pins.enforcing || here >= there || guard->options.allow_downgrade) {
+        return 0;
+    }
+    return ct_err_set(
+        err, CT_EDENIED,
+        "what enforces on this node was put there by version %u.%u.%u, later than this "
+        "%u.%u.%u: it stays, and --allow-downgrade replaces it",
+        there >> 16, there >> 8 & 0xff, there & 0xff, here >> 16, here >> 8 & 0xff, here & 0xff);
+}
+
+static int open_pins(struct ct_guard *guard, struct ct_err *err)
+{
+    int rc = ct_pins_open(guard->options.pin_dir, false, &guard->pins, err);
+    rc = rc == 0 ? check_version(guard, err) : rc;
+    // Maps without programs: the first start was cut short. Nothing has been enforced by them.
+    if (rc == 0 && guard->pins.found && !guard->pins.enforcing && guard->pins.last == 0) {
+        struct ct_removed removed;
+        ct_pins_drop_maps(&guard->pins, &removed);
+        ct_pins_close(&guard->pins);
+        rc = ct_pins_open(guard->options.pin_dir, false, &guard->pins, err);
+    }
+    rc = rc == 0 && guard->pins.found ? ct_pins_claim(&guard->pins, err) : rc;
+    if (rc == 0) {
+        guard->den = guard->pins.fd;
+        guard->loader.generation =
+            (guard->pins.last > guard->pins.ring.generation ? guard->pins.last
+                                                            : guard->pins.ring.generation) +
+            1;
+        guard->loader.stays = true;
+    }
     return rc;
 }
 
+static void keep_links(struct ct_guard *guard, struct ct_attached *attached, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        bool kept =
+            attached[i].link == NULL || ct_pins_keep_link(&guard->pins, guard->pinned.generation,
+                                                          attached[i].name, attached[i].link);
+        guard->pinned.links += kept ? 1 : 0;
+        guard->pinned.unpinned += kept ? 0 : 1;
+    }
+}
+
+// The new programs are proven: pins them, gives them the turn, and takes the old ones off.
+static int switch_over(struct ct_guard *guard, struct ct_err *err)
+{
+    guard->pinned.generation = guard->loader.generation;
+    int rc = ct_pins_make_generation(&guard->pins, guard->loader.generation, err);
+    if (rc < 0) {
+        return rc;
+    }
+    keep_links(guard, guard->life, guard->n_life);
+    keep_links(guard, guard->loader.attached, guard->loader.n_attached);
+    rc = tell_ring(guard, guard->loader.generation, guard->options.version, err);
+    if (rc < 0) {
+        return rc;
+    }
+    (void)ct_loader_detach_cgroup(&guard->loader, ct_guard_map(guard, "ct_own"));
+    (void)ct_pins_drop_generations(&guard->pins, guard->loader.generation);
+    disown_programs(guard);
+    own_all(guard);
+    return 0;
+}
+
+// What the generation at work refuses and this one would not is a reason to leave it there.
+static int compare(const struct ct_guard *guard, const struct ct_result *old, struct ct_err *err)
+{
+    __u64 missing = proven(old) & ~proven(guard->results);
+    char names[256];
+    if (missing == 0 || guard->options.allow_downgrade) {
+        return 0;
+    }
+    return ct_err_set(
+        err, CT_EDENIED,
+        "what enforces on this node refuses more than these programs would (%s): it stays, "
+        "and --allow-downgrade replaces it",
+        name_list(missing, names, sizeof(names)));
+}
+
+static int replace(struct ct_guard *guard, struct ct_err *err)
+{
+    struct ct_result old[CT_V_COUNT] = {0};
+    int rc = 0;
+    if (guard->pins.enforcing) {
+        guard->pinned.replaced = guard->pins.ring.generation;
+        guard->pinned.version = guard->pins.ring.version;
+        rc = prove(guard, every_vector(), guard->pins.ring.generation, old, err);
+    }
+    rc = rc == 0 ? choose_tiers(guard, err) : rc;
+    rc = rc == 0 ? compare(guard, old, err) : rc;
+    return rc == 0 ? switch_over(guard, err) : rc;
+}
+
+struct ct_guard_pinned ct_guard_pinned(const struct ct_guard *guard)
+{
+    return guard->pinned;
+}
+
+int ct_guard_uninstall(const char *pin_dir, struct ct_removed *ret, struct ct_err *err)
+{
+    struct ct_pins pins;
+    struct bpf_map_info info;
+    char path[256];
+    __u32 size = sizeof(info);
+    *ret = (struct ct_removed){0};
+    if (access(pin_dir, F_OK) != 0 && errno == ENOENT) {
+        return 0;
+    }
+    int rc = ct_pins_open(pin_dir, true, &pins, err);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = pins.found ? ct_pins_claim(&pins, err) : 0;
+    (void)snprintf(path, sizeof(path), "%s/maps/ct_own", pin_dir);
+    CT_AUTO_FD own_map = rc == 0 ? bpf_obj_get(path) : -1;
+    if (own_map >= 0 && bpf_obj_get_info_by_fd(own_map, &info, &size) == 0 &&
+        info.key_size == sizeof(struct ct_own_key)) {
+        ret->programs = ct_loader_detach_cgroup(NULL, own_map);
+    }
+    if (rc == 0) {
+        ret->links = ct_pins_drop_generations(&pins, 0);
+        ct_pins_drop_maps(&pins, ret);
+    }
+    ct_pins_close(&pins);
+    if (rc == 0 && !ret->folder) {
+        rc = ct_err_set(
+            err, CT_ESYSTEM,
+            "%s could not be removed altogether: something foreign is in it, or programs that "
+            "are still attached keep it, and only a restart of the node ends those",
+            pin_dir);
+    }
+    return rc;
+}
+
+// ---- what it tells ----
+
 // The kill comes with the attach, whose stop the victim would be left in. The event is quicker than that
 // stop: so it is sent on for some rounds.
-static void send_on(struct stopped *stopped)
+static void send_on(struct ct_stopped *stopped)
 {
     if (stopped->rounds > 0) {
         stopped->rounds--;
@@ -458,11 +441,24 @@ static int tell_one(void *context, void *data, size_t size)
     if (size >= sizeof(event)) {
         memcpy(&event, data, sizeof(event));
         if (event.action == CT_ACTION_KILLED && event.vector == CT_V_PTRACE && event.victim != 0) {
-            guard->stopped = (struct stopped){(pid_t)event.victim, CONTINUE_ROUNDS};
+            guard->stopped = (struct ct_stopped){(pid_t)event.victim, CONTINUE_ROUNDS};
         }
         guard->tell(guard->cls, &event);
     }
-    return 0;
+    return ++guard->polled < POLL_MAX ? 0 : -EAGAIN;
+}
+
+static bool open_events(struct ct_guard *guard)
+{
+    if (guard->events == NULL) {
+        guard->events = ring_buffer__new(ct_guard_map(guard, "ct_events"), tell_one, guard, NULL);
+    }
+    return guard->events != NULL;
+}
+
+int ct_guard_events_fd(struct ct_guard *guard)
+{
+    return open_events(guard) ? ring_buffer__epoll_fd(guard->events) : -1;
 }
 
 int ct_guard_poll(struct ct_guard *guard, int timeout_ms, ct_guard_tell tell, void *cls,
@@ -470,15 +466,15 @@ int ct_guard_poll(struct ct_guard *guard, int timeout_ms, ct_guard_tell tell, vo
 {
     guard->tell = tell;
     guard->cls = cls;
-    if (guard->events == NULL) {
-        guard->events = ring_buffer__new(ct_guard_map(guard, "ct_events"), tell_one, guard, NULL);
-    }
-    if (guard->events == NULL) {
+    guard->polled = 0;
+    if (!open_events(guard)) {
         return ct_err_errno(err, "cannot read the guard's events");
     }
     int n = ring_buffer__poll(guard->events, timeout_ms);
     send_on(&guard->stopped);
-    return n >= 0 || n == -EINTR ? 0 : ct_err_errno(err, "cannot read the guard's events");
+    return n >= 0 || n == -EINTR || n == -EAGAIN
+               ? 0
+               : ct_err_errno(err, "cannot read the guard's events");
 }
 
 void ct_guard_free(struct ct_guard *guard)
@@ -487,17 +483,40 @@ void ct_guard_free(struct ct_guard *guard)
         return;
     }
     ring_buffer__free(guard->events);
-    for (size_t i = 0; i < guard->n_attached; i++) {
-        (void)bpf_link__destroy(guard->attached[i].link);
+    if (guard->loader.stays && guard->pinned.links == 0) {
+        ct_loader_take_back(&guard->loader);
     }
-    for (size_t i = 0; i < guard->n_objects; i++) {
-        bpf_object__close(guard->objects[i]);
-    }
-    for (size_t i = 0; i < CT_ARRAY_LEN(guard->life); i++) {
-        (void)bpf_link__destroy(guard->life[i]);
+    ct_loader_done(&guard->loader);
+    for (size_t i = 0; i < guard->n_life; i++) {
+        (void)bpf_link__destroy(guard->life[i].link);
     }
     bpf_object__close(guard->base);
+    if (guard->den >= 0 && guard->den != guard->pins.fd) {
+        (void)close(guard->den);
+    }
+    ct_pins_close(&guard->pins);
     free(guard);
+}
+
+static int begin(struct ct_guard *guard, struct ct_err *err)
+{
+    __u32 turn = 0;
+    int rc = 0;
+    if (guard->options.pin_dir != NULL) {
+        rc = open_pins(guard, err);
+        turn = guard->pins.enforcing ? guard->pins.ring.generation : guard->loader.generation;
+    } else {
+        // Seen by nobody else, and gone with the process.
+        guard->den = ct_fs_open("bpf");
+    }
+    rc = rc == 0 ? load_base(guard, err) : rc;
+    rc = rc == 0 && guard->options.pin_dir != NULL
+             ? ct_pins_keep_maps(&guard->pins, guard->base, err)
+             : rc;
+    rc = rc == 0 ? tell_ring(guard, turn, guard->pins.ring.version, err) : rc;
+    rc = rc == 0 ? configure(guard, err) : rc;
+    rc = rc == 0 ? attach_life(guard, err) : rc;
+    return rc == 0 ? ct_guard_claim(guard, CT_CLAIM_AGENT, err) : rc;
 }
 
 int ct_guard_new(const struct ct_guard_options *options, struct ct_guard **ret, struct ct_err *err)
@@ -507,10 +526,15 @@ int ct_guard_new(const struct ct_guard_options *options, struct ct_guard **ret, 
         return ct_err_set(err, CT_ENOMEM, "out of memory for the guard");
     }
     guard->options = *options;
-    (void)libbpf_set_print(keep_words);
-    int rc = load_base(guard, err);
-    rc = rc == 0 ? configure(guard, err) : rc;
-    rc = rc == 0 ? choose_tiers(guard, err) : rc;
+    guard->den = -1;
+    guard->pins.fd = -1;
+    ct_loader_keep_words();
+    int rc = begin(guard, err);
+    if (rc == 0) {
+        own_all(guard);
+        rc = options->pin_dir != NULL ? replace(guard, err) : choose_tiers(guard, err);
+    }
+    rc = rc == 0 && options->pin_dir == NULL ? (own_all(guard), 0) : rc;
     rc = rc == 0 ? ct_guard_prove(guard, err) : rc;
     if (rc == 0) {
         *ret = ct_steal(&guard);

@@ -49,6 +49,50 @@ struct pid_namespace {
     unsigned int level;
 };
 
+struct ns_common {
+    unsigned int inum;
+};
+
+struct mnt_namespace {
+    struct ns_common ns;
+};
+
+struct nsproxy {
+    struct mnt_namespace *mnt_ns;
+};
+
+struct kernfs_node {
+    __u64 id;
+};
+
+struct cgroup;
+
+struct cgroup_subsys_state {
+    struct cgroup *cgroup;
+    struct cgroup_subsys_state *parent;
+};
+
+struct cgroup {
+    struct cgroup_subsys_state self;
+    struct kernfs_node *kn;
+};
+
+struct css_set {
+    struct cgroup *dfl_cgrp;
+};
+
+struct bpf_map {
+    __u32 id;
+};
+
+struct bpf_prog_aux {
+    __u32 id;
+};
+
+struct bpf_prog {
+    struct bpf_prog_aux *aux;
+};
+
 struct upid {
     int nr;
     struct pid_namespace *ns;
@@ -103,6 +147,10 @@ struct path {
     struct dentry *dentry;
 };
 
+struct vfsmount {
+    struct super_block *mnt_sb;
+};
+
 struct file {
     unsigned int f_flags;
     unsigned int f_mode;
@@ -147,6 +195,8 @@ struct task_struct {
     struct mm_struct *mm;
     struct files_struct *files;
     struct signal_struct *signal;
+    struct nsproxy *nsproxy;
+    struct css_set *cgroups;
     char comm[16];
 };
 
@@ -191,6 +241,14 @@ struct pt_regs {
 union bpf_attr {
     __u32 prog_type;
 };
+
+// A context, not the kernel's own: read as it is, never relocated (include/uapi/linux/bpf.h).
+#pragma clang attribute pop
+struct bpf_sysctl {
+    __u32 write;
+    __u32 file_pos;
+};
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct bpf_raw_tracepoint_args {
     __u64 args[3];

@@ -13,10 +13,11 @@
 #include "ct_version.h"
 #include "event.h"
 #include "guard.h"
+#include "guard_settings.h"
 #include "option.h"
 #include "probe.h"
 #include "registrar_settings.h"
-#include "vectors.h"
+#include "run_main.h"
 
 // Exit statuses.
 #define EXIT_GOOD 0
@@ -26,46 +27,24 @@
 
 #define POLL_MS 100
 
+// Tests build one that calls itself later, to try upgrades by.
+#ifndef AGENT_VERSION
+#define AGENT_VERSION CT_VERSION
+#endif
+
 enum output { OUTPUT_TEXT, OUTPUT_JSON };
 
 struct settings {
-    struct ct_option_list tiers;
-    bool strict;
+    struct ct_guard_settings guard;
     int output;
     char *control;
     struct ct_registrar_settings registrar;
 };
 
-static int check_tier(const char *value, struct ct_err *err)
-{
-    return ct_tier_from_name(value) > CT_TIER_NONE
-               ? 0
-               : ct_err_set(err, CT_EINVAL,
-                            "there is no tier \"%s\"; there are lsm, fmod_ret, kprobe and reactive",
-                            value);
-}
-
 static const char *const outputs[] = {"text", "json", NULL};
 
-// Options of both commands.
-#define TIERS                                                                                      \
-    {                                                                                              \
-        .name = "tiers", .kind = CT_OPTION_LIST, .offset = offsetof(struct settings, tiers),       \
-        .argument = "TIER",                                                                        \
-        .help = "Try no other tier than this: lsm, fmod_ret, kprobe or reactive; may be given "    \
-                "repeatedly.",                                                                     \
-        .check = check_tier                                                                        \
-    }
-#define STRICT                                                                                     \
-    {                                                                                              \
-        .name = "strict", .kind = CT_OPTION_BOOL, .offset = offsetof(struct settings, strict),     \
-        .fallback = "false",                                                                       \
-        .help = "Refuse what concerns the whole kernel to everybody, other BPF programs included." \
-    }
-
 static const struct ct_option probe_options[] = {
-    TIERS,
-    STRICT,
+    CT_GUARD_OPTIONS(struct settings, guard),
     {.name = "output",
      .kind = CT_OPTION_CHOICE,
      .offset = offsetof(struct settings, output),
@@ -83,19 +62,9 @@ static const struct ct_option_table probe_table = {
     .n = CT_ARRAY_LEN(probe_options),
 };
 
-static unsigned tiers_of(const struct ct_option_list *list)
-{
-    unsigned tiers = 0;
-    for (size_t i = 0; i < list->n; i++) {
-        tiers |= 1U << ct_tier_from_name(list->item[i]);
-    }
-    return tiers != 0 ? tiers : CT_TIERS_ALL;
-}
-
 static int new_guard(const struct settings *settings, struct ct_guard **ret, struct ct_err *err)
 {
-    const struct ct_guard_options options = {.tiers = tiers_of(&settings->tiers),
-                                             .strict = settings->strict};
+    const struct ct_guard_options options = ct_guard_settle(&settings->guard);
     return ct_guard_new(&options, ret, err);
 }
 
@@ -115,8 +84,7 @@ static int probe(const struct settings *settings)
 }
 
 static const struct ct_option guard_options[] = {
-    TIERS,
-    STRICT,
+    CT_GUARD_OPTIONS(struct settings, guard),
     {.name = "control",
      .kind = CT_OPTION_STRING,
      .offset = offsetof(struct settings, control),
@@ -138,7 +106,7 @@ static const struct ct_option_table guard_table = {
 static void tell(void *cls, const struct ct_event *event)
 {
     (void)cls;
-    ct_event_json(event, stderr);
+    (void)ct_event_write(event, NULL, STDERR_FILENO);
 }
 
 static void write_line(void *cls, const char *line, size_t len)
@@ -249,7 +217,7 @@ static bool begin(const struct ct_option_table *table, int argc, char **argv,
     if (rc == CT_OPTION_HELP) {
         ct_option_help(table, stdout);
     } else if (rc == CT_OPTION_VERSION) {
-        (void)printf("cloudtaser-agent %s\n", CT_VERSION);
+        (void)printf("cloudtaser-agent %s\n", AGENT_VERSION);
     } else if (rc < 0) {
         (void)fprintf(stderr, "%s\n", err.msg);
     }
@@ -292,8 +260,10 @@ static int usage(FILE *out, int status)
 {
     (void)fputs("Usage: cloudtaser-agent COMMAND [OPTION]...\n\n"
                 "Enforcement on the node, by eBPF.\n\nCommands:\n"
-                "  probe   try each attack vector on this kernel, and tell what refuses it\n"
-                "  guard   run a program protected, and tell of the attacks on it\n"
+                "  run        enforce on this node, until the end of the program and beyond\n"
+                "  uninstall  end that: remove all that is pinned\n"
+                "  probe      try each attack vector on this kernel, and tell what refuses it\n"
+                "  guard      run a program protected, and tell of the attacks on it\n"
                 "  unprotect  take the protection off a process or a container\n"
                 "\n`cloudtaser-agent COMMAND --help` tells its options.\n",
                 out);
@@ -309,11 +279,17 @@ int main(int argc, char **argv)
     if (strcmp(command, "guard") == 0) {
         return run_guard(argc - 1, argv + 1);
     }
+    if (strcmp(command, "run") == 0) {
+        return ct_run_main(argc - 1, argv + 1, AGENT_VERSION);
+    }
+    if (strcmp(command, "uninstall") == 0) {
+        return ct_uninstall_main(argc - 1, argv + 1, AGENT_VERSION);
+    }
     if (strcmp(command, "unprotect") == 0) {
         return ct_unprotect_main(argc - 1, argv + 1);
     }
     if (strcmp(command, "--version") == 0) {
-        (void)printf("cloudtaser-agent %s\n", CT_VERSION);
+        (void)printf("cloudtaser-agent %s\n", AGENT_VERSION);
         return EXIT_GOOD;
     }
     bool asked = strcmp(command, "--help") == 0 || strcmp(command, "-h") == 0;

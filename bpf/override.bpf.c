@@ -27,7 +27,7 @@ static __always_inline void read_arguments_32(struct pt_regs *ctx, struct argume
 
 static __always_inline int override(struct pt_regs *ctx, struct verdict verdict)
 {
-    if (verdict.vector != 0) {
+    if (verdict.vector != 0 && !is_tried_elsewhere()) {
         record(verdict.vector, CT_TIER_KPROBE, CT_ACTION_DENIED, verdict.victim);
         bpf_override_return(ctx, -EPERM);
     }
@@ -68,6 +68,13 @@ SYSCALL(kexec_load, kernel_wide(CT_V_KEXEC))
 SYSCALL(kexec_file_load, kernel_wide(CT_V_KEXEC_FILE))
 SYSCALL(init_module, kernel_wide(CT_V_MODULE))
 SYSCALL(finit_module, kernel_wide(CT_V_MODULE))
+SYSCALL(kill, against_agent(in.a[0], in.a[1]))
+SYSCALL(tkill, against_agent(in.a[0], in.a[1]))
+SYSCALL(tgkill, against_agent(in.a[1], in.a[2]))
+SYSCALL(rt_sigqueueinfo, against_agent(in.a[0], in.a[1]))
+SYSCALL(rt_tgsigqueueinfo, against_agent(in.a[1], in.a[2]))
+SYSCALL(pidfd_send_signal, against_agent_pidfd(in.a[0], in.a[1]))
+SYSCALL(prlimit64, against_agent(in.a[0], in.a[2]))
 SYSCALL(ioperm, kernel_wide(CT_V_IO_PORTS))
 SYSCALL(iopl, kernel_wide(CT_V_IO_PORTS))
 

@@ -129,9 +129,11 @@ int ct_probe_text(const struct ct_guard *guard, FILE *out, struct ct_err *err)
                       vectors[i].title);
     }
     (void)fprintf(
-        out, "\n%u by lsm, %u by fmod_ret, %u by kprobe, %u by reactive kill; %u open, %u absent\n",
+        out,
+        "\n%u by lsm, %u by fmod_ret, %u by kprobe, %u by cgroup, %u by reactive kill; %u open, %u "
+        "absent\n",
         sum.refused[CT_TIER_LSM], sum.refused[CT_TIER_FMOD_RET], sum.refused[CT_TIER_KPROBE],
-        sum.refused[CT_TIER_REACTIVE], sum.open, sum.absent);
+        sum.refused[CT_TIER_CGROUP], sum.refused[CT_TIER_REACTIVE], sum.open, sum.absent);
     (void)fprintf(out, "Wrappers register by: %s\n", ct_tier_name(sum.call));
     (void)fprintf(out, "This node's share of the score: %d/%d\n", points_of(&sum), max_points());
     print_check(out, CT_CHECK_MEMFD_SECRET, sum.memfd_secret, memfd_secret_advice());

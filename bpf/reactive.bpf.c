@@ -10,7 +10,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 static __always_inline int kill_for(struct verdict verdict)
 {
-    if (verdict.vector != 0) {
+    if (verdict.vector != 0 && !is_tried_elsewhere()) {
         record(verdict.vector, CT_TIER_REACTIVE, CT_ACTION_KILLED, verdict.victim);
         bpf_send_signal(SIGKILL);
     }

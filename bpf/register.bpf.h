@@ -256,6 +256,11 @@ static __always_inline int on_prctl(enum ct_tier tier, int option, __u64 operati
     if (option != CT_GUARD_MAGIC) {
         return 0;
     }
+    // While one generation replaces another, each answers its own self-test, and one everybody else.
+    struct ct_tester *t = tester();
+    if (t != NULL ? t->generation != generation : !is_current_generation()) {
+        return 0;
+    }
     (void)is_proof(CT_V_CALL, tier);
     switch (operation) {
     case CT_GUARD_REGISTER:
@@ -296,6 +301,9 @@ static __always_inline void on_fork(struct task_struct *parent, struct task_stru
         return;
     }
     if (tgid != (__u32)BPF_CORE_READ(parent, tgid)) {
+        if ((mark->flags & CT_MARK_AGENT) != 0) {
+            return;
+        }
         struct ct_mark copy = {.cgroup = mark->cgroup,
                                .flags = mark->flags & CT_MARK_HELD,
                                .root = mark->root,
@@ -325,6 +333,15 @@ static __always_inline void give_up_number(struct task_struct *task)
     }
 }
 
+static __always_inline void forget_agent_task(void)
+{
+    __u32 key = 0;
+    __u64 *task = bpf_map_lookup_elem(&ct_agent_task, &key);
+    if (task != NULL) {
+        *task = 0;
+    }
+}
+
 // The kernel has counted the exiting thread out already. A process keeps its first thread's number to its end.
 static __always_inline void on_exit(struct task_struct *task, __u32 tgid)
 {
@@ -339,6 +356,7 @@ static __always_inline void on_exit(struct task_struct *task, __u32 tgid)
     if (last && c != NULL && c->agent == tgid) {
         c->agent = 0;
         c->heartbeat_ns = 0;
+        forget_agent_task();
     }
     if (mark == NULL) {
         return;

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "ring.h"
 #include "vectors.h"
 
 // How an attacker's process ends.
@@ -26,7 +27,7 @@ struct waiting {
 // What is attacked, made anew for each run: the maker is marked, and what it forks inherits the mark as any child
 // of a protected process does.
 struct scene {
-    const struct ct_selftest_maps *maps;
+    const struct ct_selftest_ground *ground;
     pid_t maker;
     int orders;  // to the maker
     int answers; // from it
@@ -198,8 +199,12 @@ static int enter(struct scene *scene, struct ct_err *err)
     }
     __u32 key = (__u32)scene->maker;
     const struct ct_mark mark = {.root = key};
-    if (bpf_map_update_elem(scene->maps->marks, &key, &mark, BPF_ANY) != 0) {
-        return ct_err_errno(err, "cannot mark a process for the self-test");
+    if (bpf_map_update_elem(scene->ground->marks, &key, &mark, BPF_ANY) != 0) {
+        return errno == E2BIG
+                   ? ct_err_set(err, CT_ETOOBIG,
+                                "the map of protected processes is full: none more can be "
+                                "protected, and the self-test has no victim")
+                   : ct_err_errno(err, "cannot mark a process for the self-test");
     }
     scene->marked.pid = ordered(scene, NULL);
     scene->plain.pid = fork_idle();
@@ -208,6 +213,10 @@ static int enter(struct scene *scene, struct ct_err *err)
     }
     scene->marked.pidfd = (int)syscall(SYS_pidfd_open, scene->marked.pid, 0);
     scene->plain.pidfd = (int)syscall(SYS_pidfd_open, scene->plain.pid, 0);
+    scene->marked.agent = scene->ground->agent;
+    scene->plain.agent = scene->plain.pid;
+    scene->marked.den = scene->ground->den;
+    scene->plain.den = -1;
     return 0;
 }
 
@@ -215,20 +224,17 @@ static int enter(struct scene *scene, struct ct_err *err)
 
 static int watch(const struct scene *scene, pid_t tester)
 {
-    struct ct_guard_config config;
+    const struct ct_tester value = {.tgid = tester > 0 ? (__u32)tester : 0,
+                                    .generation = scene->ground->generation};
     __u32 key = 0;
-    if (bpf_map_lookup_elem(scene->maps->config, &key, &config) != 0) {
-        return -1;
-    }
-    config.tester = tester > 0 ? (__u32)tester : 0;
-    return bpf_map_update_elem(scene->maps->config, &key, &config, BPF_ANY);
+    return bpf_map_update_elem(scene->ground->tester, &key, &value, BPF_ANY);
 }
 
 static __u64 proof(const struct scene *scene, enum ct_tier tier, enum ct_vector vector)
 {
     __u32 key = (__u32)tier * CT_V_COUNT + (__u32)vector;
     __u64 n = 0;
-    return bpf_map_lookup_elem(scene->maps->proofs, &key, &n) == 0 ? n : 0;
+    return bpf_map_lookup_elem(scene->ground->proofs, &key, &n) == 0 ? n : 0;
 }
 
 static void proofs_of(const struct scene *scene, enum ct_vector vector, __u64 ret[CT_TIER_COUNT])
@@ -304,10 +310,10 @@ static struct ct_result try_call(const struct scene *scene)
     return try_vector(scene, &info);
 }
 
-int ct_selftest(const struct ct_selftest_maps *maps, __u64 wanted, struct ct_result ret[CT_V_COUNT],
-                struct ct_err *err)
+int ct_selftest(const struct ct_selftest_ground *ground, __u64 wanted,
+                struct ct_result ret[CT_V_COUNT], struct ct_err *err)
 {
-    struct scene scene = {.maps = maps,
+    struct scene scene = {.ground = ground,
                           .maker = -1,
                           .orders = -1,
                           .answers = -1,

@@ -9,11 +9,14 @@
 #include "err.h"
 #include "shared.h"
 
-// The maps that it works by; borrowed.
-struct ct_selftest_maps {
-    int marks;
-    int config;
+// What it works by; borrowed.
+struct ct_selftest_ground {
+    int marks; // maps
+    int tester;
     int proofs;
+    int den;     // the folder of the pins, which holds "self-test" and "self-test-open"; -1: none
+    pid_t agent; // whom it may try to end
+    __u32 generation; // whose programs are tried
 };
 
 enum ct_outcome {
@@ -32,7 +35,7 @@ struct ct_result {
 // Tries every vector of `wanted` (bit N: vector N) once and fills ret[N]. Takes some 10 ms; forks, so call it
 // from a process with one thread. Needs the capabilities of the attacks (root). Errors: -CT_ESYSTEM when
 // victim or helper cannot be made.
-CT_CHECKED int ct_selftest(const struct ct_selftest_maps *maps, __u64 wanted,
+CT_CHECKED int ct_selftest(const struct ct_selftest_ground *ground, __u64 wanted,
                            struct ct_result ret[CT_V_COUNT], struct ct_err *err);
 
 #endif

@@ -42,6 +42,11 @@ enum ct_vector {
     CT_V_DEBUGFS = 33,
     CT_V_SETNS = 34,
     CT_V_PROC_WRITE = 37,
+    CT_V_KILL = 39,
+    CT_V_CGROUP = 40,
+    CT_V_UNPIN = 41,
+    CT_V_OBJECTS = 42,
+    CT_V_FTRACE = 43,
     CT_V_BINFMT = 47,
     CT_V_BLOCK_DEVICE = 48,
     CT_V_COUNT = 49,
@@ -54,6 +59,7 @@ enum ct_tier {
     CT_TIER_KPROBE,
     CT_TIER_FMOD_RET,
     CT_TIER_LSM,
+    CT_TIER_CGROUP, // a program of the root cgroup, which needs no ftrace
     CT_TIER_COUNT,
 };
 
@@ -73,6 +79,8 @@ struct ct_mark {
 #define CT_MARK_WRAPPER 1U
 // Its wrapper may still deal with it: a descendant that it has not released yet.
 #define CT_MARK_HELD 2U
+// A process of the agent's own. What it forks is not.
+#define CT_MARK_AGENT 4U
 
 // How far a wrapper has come. Only one that is vetted has a wrapper's rights.
 enum ct_stage {
@@ -84,9 +92,9 @@ enum ct_stage {
 
 struct ct_guard_config {
     __u32 layout;
-    __u32 agent;        // thread group of the agent; 0: none
-    __u32 tester;       // thread group of the self-test's attacker; 0: none
-    __u32 strict;       // no exemptions at all
+    __u32 agent;  // thread group of the agent; 0: none
+    __u32 strict; // no exemptions at all
+    __u32 pad;
     __u64 heartbeat_ns; // CLOCK_MONOTONIC, when the agent last read registrations
 };
 
@@ -183,7 +191,7 @@ struct ct_event {
 
 struct ct_count {
     __u64 actions[CT_ACTION_COUNT];
-    __u64 lost; // events that found no room; they are counted above all the same
+    __u64 lost[CT_ACTION_COUNT]; // events that found no room; they are counted above all the same
 };
 
 _Static_assert(sizeof(struct ct_mark) == 24, "no hidden padding");

@@ -6,6 +6,7 @@
 #define CT_STATE_BPF_H
 
 #include "kernel.bpf.h"
+#include "ring.h"
 #include "shared.h"
 
 #include <bpf/bpf_core_read.h>
@@ -85,9 +86,71 @@ struct {
     __uint(max_entries, 256 * 1024);
 } ct_events SEC(".maps");
 
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct ct_ring);
+} ct_ring SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct ct_tester);
+} ct_tester SEC(".maps");
+
+// Maps and programs that are the agent's own.
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, 512);
+    __type(key, struct ct_own_key);
+    __type(value, __u32);
+} ct_own SEC(".maps");
+
+// The kernel's address of the agent's task; 0: none.
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, __u64);
+} ct_agent_task SEC(".maps");
+
+// Which generation this program belongs to; the loader sets it.
+const volatile __u32 generation SEC(".rodata.generation") = 0;
+
+// By the task, for programs of cgroups have no other helper.
 static __always_inline __u32 current_tgid(void)
 {
-    return bpf_get_current_pid_tgid() >> 32;
+    struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+    return BPF_CORE_READ(task, tgid);
+}
+
+static __always_inline struct ct_ring *ring(void)
+{
+    __u32 key = 0;
+    return bpf_map_lookup_elem(&ct_ring, &key);
+}
+
+// Whether it is this generation that keeps the marks. Programs of two are attached while one replaces the other.
+static __always_inline bool is_current_generation(void)
+{
+    struct ct_ring *r = ring();
+    return r != NULL && r->generation == generation;
+}
+
+static __always_inline struct ct_tester *tester(void)
+{
+    __u32 key = 0;
+    struct ct_tester *t = bpf_map_lookup_elem(&ct_tester, &key);
+    return t != NULL && t->tgid != 0 && t->tgid == current_tgid() ? t : NULL;
+}
+
+// The self-test tries the programs of another generation: these here let its attacker pass.
+static __always_inline bool is_tried_elsewhere(void)
+{
+    struct ct_tester *t = tester();
+    return t != NULL && t->generation != generation;
 }
 
 static __always_inline struct ct_guard_config *config(void)
@@ -144,7 +207,7 @@ static __always_inline void record_event(enum ct_vector vector, enum ct_tier tie
     struct task_struct *task = (struct task_struct *)bpf_get_current_task();
     struct ct_event *event = bpf_ringbuf_reserve(&ct_events, sizeof(*event), 0);
     if (event == NULL) {
-        count->lost++;
+        __sync_fetch_and_add(&count->lost[action], 1);
         return;
     }
     struct ct_mark *mark = mark_of(victim);
@@ -153,13 +216,13 @@ static __always_inline void record_event(enum ct_vector vector, enum ct_tier tie
     event->action = action;
     event->tier = tier;
     event->uid = bpf_get_current_uid_gid();
-    event->pid = bpf_get_current_pid_tgid();
+    event->pid = BPF_CORE_READ(task, pid);
     event->tgid = current_tgid();
     event->parent = BPF_CORE_READ(task, real_parent, tgid);
     event->victim = victim;
     event->cgroup = bpf_get_current_cgroup_id();
     event->victim_cgroup = mark != NULL ? mark->cgroup : 0;
-    bpf_get_current_comm(event->comm, sizeof(event->comm));
+    BPF_CORE_READ_STR_INTO(&event->comm, task, comm);
     event->exe[0] = '\0';
     bpf_probe_read_kernel_str(event->exe, sizeof(event->exe),
                               BPF_CORE_READ(task, mm, exe_file, f_path.dentry, d_name.name));
@@ -169,9 +232,8 @@ static __always_inline void record_event(enum ct_vector vector, enum ct_tier tie
 // True: it was the self-test, and the tier is proven.
 static __always_inline bool is_proof(enum ct_vector vector, enum ct_tier tier)
 {
-    struct ct_guard_config *c = config();
     __u32 key = tier * CT_V_COUNT + vector;
-    if (c == NULL || c->tester == 0 || c->tester != current_tgid()) {
+    if (tester() == NULL) {
         return false;
     }
     __u64 *proof = bpf_map_lookup_elem(&ct_proofs, &key);
@@ -189,9 +251,14 @@ static __always_inline void record(enum ct_vector vector, enum ct_tier tier, enu
     if (is_proof(vector, tier)) {
         return;
     }
+    // Of two generations' programs both act here, as neither ends the system call's way through the kernel.
+    if ((tier <= CT_TIER_KPROBE || tier == CT_TIER_CGROUP) && !is_current_generation()) {
+        return;
+    }
     struct ct_count *count = bpf_map_lookup_elem(&ct_counts, &key);
     if (count != NULL) {
-        count->actions[action]++;
+        // A processor's own, and yet not one program's alone: who runs it may be preempted.
+        __sync_fetch_and_add(&count->actions[action], 1);
         record_event(vector, tier, action, victim, count);
     }
 }

@@ -60,6 +60,24 @@ static __always_inline struct verdict against_pidfd(enum ct_vector vector, __u64
     return against(vector, victim);
 }
 
+// A signal, or a limit (argument `with` says which), for a process of the agent's. Groups of processes, by numbers
+// below 1, are let pass.
+static __always_inline struct verdict against_agent(__u64 number, __u64 with)
+{
+    struct verdict verdict = (int)number > 0 ? against_number(CT_V_KILL, number) : let_pass();
+    struct ct_mark *mark = verdict.vector != 0 ? mark_of(verdict.victim) : NULL;
+    bool agents = mark != NULL && (mark->flags & CT_MARK_AGENT) != 0;
+    return agents && with != 0 && !may_end_agent() ? verdict : let_pass();
+}
+
+static __always_inline struct verdict against_agent_pidfd(__u64 fd, __u64 signal)
+{
+    struct verdict verdict = against_pidfd(CT_V_KILL, fd);
+    struct ct_mark *mark = verdict.vector != 0 ? mark_of(verdict.victim) : NULL;
+    bool agents = mark != NULL && (mark->flags & CT_MARK_AGENT) != 0;
+    return agents && signal != 0 && !may_end_agent() ? verdict : let_pass();
+}
+
 static __always_inline struct verdict on_ptrace(const struct arguments *in)
 {
     struct task_struct *task = (struct task_struct *)bpf_get_current_task();
@@ -79,10 +97,15 @@ static __always_inline struct verdict on_perf_call(const struct arguments *in)
     return against_number(CT_V_PERF, in->a[1]);
 }
 
-// The program's type lies in the caller's memory: any load is refused.
+// The program's type lies in the caller's memory: any load is refused. So does whose map or program it asks for.
 static __always_inline struct verdict on_bpf_call(const struct arguments *in)
 {
-    return in->a[0] == BPF_PROG_LOAD ? kernel_wide(CT_V_BPF_LOAD) : let_pass();
+    if (in->a[0] == BPF_PROG_LOAD) {
+        return kernel_wide(CT_V_BPF_LOAD);
+    }
+    bool gets = in->a[0] == BPF_OBJ_GET || in->a[0] == BPF_MAP_GET_FD_BY_ID ||
+                in->a[0] == BPF_PROG_GET_FD_BY_ID;
+    return gets && has_agent() ? kernel_wide(CT_V_OBJECTS) : let_pass();
 }
 
 // What a ring opens makes no system call: none for root, who alone could open another's memory.

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "fs.h"
 #include "guard_call.h"
 
 // The most that a kernel takes is 16: refused for that once the hooks have passed it.
@@ -33,14 +34,26 @@ static int absent(void)
     return errno == ENOSYS || errno == ENOENT || errno == ENODEV || errno == ENXIO ? -errno : 0;
 }
 
-static int open_only(const char *path, int flags)
+static int open_at(int folder, const char *path, int flags)
 {
-    int fd = open(path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    int fd = openat(folder, path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0) {
         return absent();
     }
     (void)close(fd);
     return 0;
+}
+
+static int open_only(const char *path, int flags)
+{
+    return open_at(AT_FDCWD, path, flags);
+}
+
+// A file of a file system that need not be mounted anywhere.
+static int open_in(const char *type, const char *path, int flags)
+{
+    CT_AUTO_FD fs = ct_fs_open(type);
+    return fs >= 0 ? open_at(fs, path, flags) : absent();
 }
 
 static int open_of(const struct ct_victim *victim, const char *name, int flags)
@@ -143,8 +156,7 @@ static int attempt_perf(const struct ct_victim *victim)
 static int attempt_tracefs(const struct ct_victim *victim)
 {
     (void)victim;
-    int rc = open_only("/sys/kernel/tracing/kprobe_events", O_WRONLY | O_APPEND);
-    return rc == 0 ? 0 : open_only("/sys/kernel/debug/tracing/kprobe_events", O_WRONLY | O_APPEND);
+    return open_in("tracefs", "kprobe_events", O_WRONLY | O_APPEND);
 }
 
 // A program without instructions, which no kernel takes.
@@ -217,7 +229,7 @@ static int attempt_io_ports(const struct ct_victim *victim)
 static int attempt_debugfs(const struct ct_victim *victim)
 {
     (void)victim;
-    return open_only("/sys/kernel/debug/kprobes/enabled", O_WRONLY);
+    return open_in("debugfs", "kprobes/enabled", O_WRONLY);
 }
 
 static int attempt_setns(const struct ct_victim *victim)
@@ -233,7 +245,7 @@ static int attempt_proc_write(const struct ct_victim *victim)
 static int attempt_binfmt(const struct ct_victim *victim)
 {
     (void)victim;
-    return open_only("/proc/sys/fs/binfmt_misc/register", O_WRONLY);
+    return open_in("binfmt_misc", "register", O_WRONLY);
 }
 
 // A ring of its own, which opens the victim's memory: no system call shows that.
@@ -282,6 +294,62 @@ int ct_attempt_call(const struct ct_victim *victim)
     return number == CT_GUARD_SIGNAL && info.si_code == SI_KERNEL ? 0 : -ENOSYS;
 }
 
+// One that a process ignores.
+static int attempt_kill(const struct ct_victim *victim)
+{
+    return kill(victim->agent, SIGWINCH) != 0 ? absent() : 0;
+}
+
+// The folder of its cgroup, from the root of the hierarchy as this process sees it; -ENOENT: it is in the root, or
+// in no such hierarchy.
+static int cgroup_path(pid_t pid, char *ret, size_t size)
+{
+    char name[64];
+    char line[512];
+    (void)snprintf(name, sizeof(name), "/proc/%d/cgroup", (int)pid);
+    CT_AUTO_FILE file = fopen(name, "re");
+    while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
+        line[strcspn(line, "\n")] = '\0';
+        if (strncmp(line, "0::/", 4) == 0 && line[4] != '\0') {
+            int n = snprintf(ret, size, "%s/cgroup.freeze", line + 4);
+            return n > 0 && (size_t)n < size ? 0 : -ENOENT;
+        }
+    }
+    return -ENOENT;
+}
+
+static int attempt_cgroup(const struct ct_victim *victim)
+{
+    char path[600];
+    int rc = cgroup_path(victim->agent, path, sizeof(path));
+    return rc == 0 ? open_in("cgroup2", path, O_WRONLY) : rc;
+}
+
+// A pin that holds nothing up; who put it there replaces it.
+static int attempt_unpin(const struct ct_victim *victim)
+{
+    return victim->den < 0 ? -ENOENT : unlinkat(victim->den, "self-test", 0) != 0 ? absent() : 0;
+}
+
+static int attempt_objects(const struct ct_victim *victim)
+{
+    char path[64];
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d/self-test-open", victim->den);
+    union bpf_attr attr = {.pathname = (unsigned long)path};
+    long fd = victim->den >= 0 ? syscall(SYS_bpf, BPF_OBJ_GET, &attr, sizeof(attr)) : -1;
+    return fd >= 0 ? close((int)fd) : victim->den >= 0 ? absent() : -ENOENT;
+}
+
+// Writes what it is already; without ftrace there is nothing to be switched off.
+static int attempt_ftrace(const struct ct_victim *victim)
+{
+    CT_AUTO_FD fd = open("/proc/sys/kernel/ftrace_enabled", O_RDWR | O_CLOEXEC);
+    char value[8];
+    ssize_t n = fd >= 0 ? read(fd, value, sizeof(value)) : -1;
+    (void)victim;
+    return n <= 0 || pwrite(fd, value, (size_t)n, 0) < 0 ? absent() : 0;
+}
+
 static const struct ct_vector_info vectors[] = {
     {CT_V_PTRACE, "ptrace", "attach to it as a debugger", false, false, false, attempt_ptrace},
     {CT_V_TRACEME, "traceme", "be traced from the start", false, true, false, attempt_traceme},
@@ -318,6 +386,12 @@ static const struct ct_vector_info vectors[] = {
     {CT_V_SETNS, "setns", "enter its namespaces", false, false, false, attempt_setns},
     {CT_V_PROC_WRITE, "proc_write", "write oom_score_adj and the like", false, false, false,
      attempt_proc_write},
+    {CT_V_KILL, "agent_kill", "kill or stop the agent", false, false, false, attempt_kill},
+    {CT_V_CGROUP, "agent_cgroup", "kill or freeze its cgroup", true, false, false, attempt_cgroup},
+    {CT_V_UNPIN, "agent_pins", "remove its pins, unmount bpffs", true, false, false, attempt_unpin},
+    {CT_V_OBJECTS, "agent_objects", "take hold of its maps and programs", true, false, false,
+     attempt_objects},
+    {CT_V_FTRACE, "ftrace_enabled", "switch ftrace off", true, false, false, attempt_ftrace},
     {CT_V_BINFMT, "binfmt_misc", "run something in its place", true, false, false, attempt_binfmt},
 };
 
@@ -337,8 +411,8 @@ const struct ct_vector_info *ct_vector_info(enum ct_vector vector)
     return NULL;
 }
 
-static const char *const tier_names[CT_TIER_COUNT] = {"none", "reactive", "kprobe", "fmod_ret",
-                                                      "lsm"};
+static const char *const tier_names[CT_TIER_COUNT] = {"none",     "reactive", "kprobe",
+                                                      "fmod_ret", "lsm",      "cgroup"};
 
 const char *ct_tier_name(enum ct_tier tier)
 {

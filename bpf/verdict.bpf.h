@@ -5,7 +5,7 @@
 #ifndef CT_VERDICT_BPF_H
 #define CT_VERDICT_BPF_H
 
-#include "state.bpf.h"
+#include "ring.bpf.h"
 
 #define PTRACE_MODE_ATTACH 2U
 #define PTRACE_MODE_NOAUDIT 4U
@@ -20,38 +20,19 @@
 #define DEBUGFS_MAGIC 0x64626720
 #define TRACEFS_MAGIC 0x74726163
 #define BINFMTFS_MAGIC 0x42494e4d
+#define CGROUP2_MAGIC 0x63677270
 
 #define PERF_TYPE_MAX 6
 #define PERF_SAMPLE_USER_CONTENT                                                                   \
     (1U << 12 | 1U << 13) // PERF_SAMPLE_REGS_USER, PERF_SAMPLE_STACK_USER
 #define BPF_PROG_LOAD 5
 
-struct verdict {
-    __u32 vector;
-    __u32 victim;
-};
-
-static __always_inline struct verdict let_pass(void)
-{
-    return (struct verdict){0, 0};
-}
+// Commands of bpf(2).
+#define BPF_OBJ_GET 7
+#define BPF_PROG_GET_FD_BY_ID 13
+#define BPF_MAP_GET_FD_BY_ID 14
 
 // ---- who ----
-
-static __always_inline bool is_agent(void)
-{
-    struct ct_guard_config *c = config();
-    return c != NULL && c->agent != 0 && c->agent == current_tgid();
-}
-
-// A kernel-wide vector: refused to everyone but the agent and what the operator exempts.
-static __always_inline struct verdict kernel_wide(enum ct_vector vector)
-{
-    if (is_agent() || is_exempt(vector)) {
-        return let_pass();
-    }
-    return (struct verdict){vector, 0};
-}
 
 static __always_inline struct verdict against(enum ct_vector vector, struct task_struct *victim)
 {
@@ -197,18 +178,6 @@ static __always_inline struct verdict on_traceme(struct task_struct *parent)
 
 // ---- files ----
 
-static __always_inline bool is_name(const char *name, const char *other, int size)
-{
-    for (int i = 0; i < size; i++) {
-        if (name[i] != other[i]) {
-            return false;
-        }
-    }
-    return true;
-}
-
-#define IS(name, text) is_name(name, text, sizeof(text))
-
 // Which attack it is to open a process's file of this name; 0 for one that gives nothing away.
 static __always_inline __u32 proc_vector(const char *name, bool writes)
 {
@@ -267,7 +236,7 @@ static __always_inline struct verdict on_device(struct inode *inode, bool writes
 static __always_inline bool is_of_interest(unsigned short mode, unsigned long magic)
 {
     return magic == PROC_SUPER_MAGIC || magic == TRACEFS_MAGIC || magic == DEBUGFS_MAGIC ||
-           magic == BINFMTFS_MAGIC || (mode & S_IFMT) == S_IFCHR;
+           magic == BINFMTFS_MAGIC || magic == CGROUP2_MAGIC || (mode & S_IFMT) == S_IFCHR;
 }
 
 static __always_inline struct verdict on_open(struct file *file)
@@ -286,6 +255,8 @@ static __always_inline struct verdict on_open(struct file *file)
         return writes ? kernel_wide(CT_V_TRACEFS) : let_pass();
     case DEBUGFS_MAGIC:
         return writes ? kernel_wide(CT_V_DEBUGFS) : let_pass();
+    case CGROUP2_MAGIC:
+        return writes ? on_cgroup_file(file) : let_pass();
     default:
         return let_pass();
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Opens the socket that a server listens on. Internal to ct_httpd.
+// Opens the socket that a server listens on.
 #ifndef CT_HTTPD_LISTEN_H
 #define CT_HTTPD_LISTEN_H
 

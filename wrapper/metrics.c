@@ -7,48 +7,7 @@
 #include <string.h>
 
 #include "cleanup.h"
-
-// ---- requests
-
-static bool starts(const char *data, size_t len, const char *with)
-{
-    size_t n = strlen(with);
-    return len >= n && memcmp(data, with, n) == 0;
-}
-
-// "METHOD TARGET HTTP/1.x", RFC 9112 section 3; no field of the head matters.
-static int judge_line(const char *line, size_t len)
-{
-    const char *space = memchr(line, ' ', len);
-    size_t method = space != NULL ? (size_t)(space - line) : 0;
-    const char *target = line + method + 1;
-    const char *end = method > 0 ? memchr(target, ' ', len - method - 1) : NULL;
-    if (end == NULL || len - (size_t)(end + 1 - line) != 8 || !starts(end + 1, 8, "HTTP/1.")) {
-        return 400;
-    }
-    size_t target_len = (size_t)(end - target);
-    const char *query = memchr(target, '?', target_len);
-    size_t path_len = query != NULL ? (size_t)(query - target) : target_len;
-    if (path_len != strlen("/metrics") || !starts(target, path_len, "/metrics")) {
-        return 404;
-    }
-    return method == 3 && starts(line, method, "GET") ? 200 : 405;
-}
-
-int ct_metrics_read(const char *data, size_t len)
-{
-    const char *line_end = len > 0 ? memchr(data, '\n', len) : NULL;
-    bool whole = len >= 4 && memmem(data, len, "\r\n\r\n", 4) != NULL;
-    bool whole_lf = len >= 2 && memmem(data, len, "\n\n", 2) != NULL;
-    if (!whole && !whole_lf) {
-        return len > CT_METRICS_HEAD_MAX ? 431 : CT_METRICS_MORE;
-    }
-    size_t line = (size_t)(line_end - data);
-    line -= line > 0 && data[line - 1] == '\r' ? 1 : 0;
-    return judge_line(data, line);
-}
-
-// ---- answers
+#include "scrape.h"
 
 struct text {
     char *out;
@@ -118,32 +77,10 @@ static void put_values(struct text *t, const struct ct_metrics_values *v,
 size_t ct_metrics_write(int status, const struct ct_metrics_values *values,
                         const struct ct_pod_identity *id, char *out, size_t size)
 {
-    static const struct {
-        int status;
-        const char *reason;
-    } reasons[] = {
-        {200, "OK"},
-        {400, "Bad Request"},
-        {404, "Not Found"},
-        {405, "Method Not Allowed"},
-        {431, "Request Header Fields Too Large"},
-    };
     char body[CT_METRICS_ANSWER_MAX - 1024] = "";
     struct text b = {body, sizeof(body), 0};
-    struct text t = {out, size, 0};
-    const char *reason = "";
-    for (size_t i = 0; i < CT_ARRAY_LEN(reasons); i++) {
-        reason = reasons[i].status == status ? reasons[i].reason : reason;
-    }
     if (status == 200) {
         put_values(&b, values, id);
-    } else {
-        put(&b, "%s\n", reason);
     }
-    put(&t,
-        "HTTP/1.1 %d %s\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"
-        "Content-Length: %zu\r\n%sConnection: close\r\n\r\n",
-        status, reason, b.len, status == 405 ? "Allow: GET\r\n" : "");
-    put(&t, "%s", body);
-    return t.len;
+    return ct_scrape_answer(status, body, out, size);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a scraper is told: a handful of numbers, and the least of HTTP that carries them. Pure: no
-// socket, no clock.
+// What a scraper is told: a handful of numbers, and nothing of how it is asked (scrape.h).
+// Pure: no socket, no clock.
 #ifndef CT_METRICS_H
 #define CT_METRICS_H
 
@@ -13,7 +13,6 @@
 #include "renewal.h"
 #include "score.h"
 
-#define CT_METRICS_HEAD_MAX 2048
 #define CT_METRICS_ANSWER_MAX 12288
 
 struct ct_metrics_values {
@@ -24,11 +23,6 @@ struct ct_metrics_values {
     int64_t token_end; // seconds since 1970; 0: none is known
     unsigned long log_dropped;
 };
-
-// What the bytes of a request that are there say: CT_METRICS_MORE, or the status of the answer: 200
-// for GET /metrics, 404, 405, 400, 431 for a head beyond CT_METRICS_HEAD_MAX.
-#define CT_METRICS_MORE 0
-int ct_metrics_read(const char *data, size_t len);
 
 // The complete answer; `values` and `id` count for 200 alone. Returns its length, within size.
 size_t ct_metrics_write(int status, const struct ct_metrics_values *values,

@@ -127,7 +127,7 @@ class Agent(unittest.TestCase):
         cases = [
             ([], 2, "Usage: cloudtaser-agent COMMAND"),
             (["nonsense"], 2, "Usage: cloudtaser-agent COMMAND"),
-            (["probe", "--tiers", "magic"], 2, 'there is no tier "magic"; there are lsm, fmod_ret, kprobe and reactive'),
+            (["probe", "--tiers", "magic"], 2, 'there is no tier "magic"; there are lsm, fmod_ret, kprobe, reactive and cgroup'),
             (["probe", "-o", "xml"], 2, "xml"),
             (["guard"], 2, "no command behind --"),
             (["guard", "--"], 2, "no command behind --"),

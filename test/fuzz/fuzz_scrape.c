@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "metrics.h"
+#include "scrape.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -33,15 +34,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const char *text = (const char *)data;
     struct ct_pod_identity id;
     struct ct_err err = {0};
-    int status = CT_METRICS_MORE;
-    for (size_t len = 0; len <= size && status == CT_METRICS_MORE; len++) {
-        status = ct_metrics_read(text, len);
+    int status = CT_SCRAPE_MORE;
+    for (size_t len = 0; len <= size && status == CT_SCRAPE_MORE; len++) {
+        status = ct_scrape_read(text, len);
     }
     must(status == 0 || status == 200 || status == 400 || status == 404 || status == 405 ||
          status == 431);
     int rc = ct_pod_identity_parse(text, size, &id, &err);
     must(rc == -err.code && (rc == 0) == (id.pod[0] != '\0'));
     must(strpbrk(id.pod, "\"\\\n{}") == NULL && strpbrk(id.space, "\"\\\n{}") == NULL);
-    check_answer(status != CT_METRICS_MORE ? status : 200, &id);
+    check_answer(status != CT_SCRAPE_MORE ? status : 200, &id);
     return 0;
 }

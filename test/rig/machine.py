@@ -11,17 +11,19 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BOOT_SECONDS = 900  # under emulation, on a busy machine
 
-BEGIN = """#!/bin/busybox sh
-/bin/busybox --install -s /bin
-export PATH=/bin
-mount -t proc proc /proc
+MOUNTS = """mount -t proc proc /proc
 mount -t sysfs sysfs /sys
-mount -t devtmpfs devtmpfs /dev
+mount -t devtmpfs devtmpfs /dev 2>/dev/null
 mount -t debugfs debugfs /sys/kernel/debug
 mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null
 mount -t bpf bpf /sys/fs/bpf
 mount -t securityfs securityfs /sys/kernel/security
-# The kernel's own lines must not tear ours.
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+"""
+BEGIN = """#!/bin/busybox sh
+/bin/busybox --install -s /bin
+export PATH=/bin
+""" + MOUNTS + """# The kernel's own lines must not tear ours.
 dmesg -n 1
 """
 

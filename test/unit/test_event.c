@@ -1,25 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "expect.h"
 
+#include <fcntl.h>
 #include <jansson.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "event.h"
 #include "vectors.h"
 
 // What the event is written as; the caller's.
-static json_t *written(const struct ct_event *event)
+static json_t *written(const struct ct_event *event, const struct ct_event_about *about)
 {
-    char *text = NULL;
-    size_t len = 0;
-    FILE *out = open_memstream(&text, &len);
-    assert_non_null(out);
-    ct_event_json(event, out);
-    assert_int_equal(fclose(out), 0);
+    char text[4096];
+    CT_AUTO_FD fd = memfd_create("event", MFD_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_true(ct_event_write(event, about, fd));
+    ssize_t len = pread(fd, text, sizeof(text), 0);
     assert_true(len > 0 && text[len - 1] == '\n');
-    assert_null(memchr(text, '\n', len - 1));
-    json_t *json = json_loadb(text, len, 0, NULL);
-    free(text);
+    assert_null(memchr(text, '\n', (size_t)len - 1));
+    json_t *json = json_loadb(text, (size_t)len, 0, NULL);
     assert_non_null(json);
     return json;
 }
@@ -43,7 +44,7 @@ static void test_a_refusal(void **state)
                                    .cgroup = 1ULL << 40,
                                    .comm = "reader",
                                    .exe = "reader"};
-    json_t *json = written(&event);
+    json_t *json = written(&event, NULL);
     assert_string_equal(json_string_value(json_object_get(json, "vector")), "process_vm_readv");
     assert_string_equal(json_string_value(json_object_get(json, "action")), "denied");
     assert_string_equal(json_string_value(json_object_get(json, "tier")), "lsm");
@@ -63,13 +64,58 @@ static void test_names_are_the_attackers(void **state)
     struct ct_event event = {.vector = 9999, .action = CT_ACTION_KILLED, .tier = 77};
     memcpy(event.comm, "\"},\n\x01\xff\xc3\\abcdefgh", sizeof(event.comm));
     memset(event.exe, 'x', sizeof(event.exe));
-    json_t *json = written(&event);
+    json_t *json = written(&event, NULL);
     assert_string_equal(json_string_value(json_object_get(json, "vector")), "unknown");
     assert_string_equal(json_string_value(json_object_get(json, "action")), "killed");
     assert_string_equal(json_string_value(json_object_get(json, "tier")), "unknown");
     assert_string_equal(at(json, "attacker", "comm"), "\"},\n\x01??\\abcdefgh");
     assert_int_equal(strlen(at(json, "attacker", "exe")), sizeof(event.exe));
     json_decref(json);
+}
+
+// RFC 3339; and what is known beside the kernel's words.
+static void test_when_and_where(void **state)
+{
+    (void)state;
+    const struct ct_event event = {.vector = CT_V_MEM_READ, .time_ns = 1};
+    struct ct_event_about about = {.node = "node-1", .program = "/usr/bin/thief"};
+    memcpy(about.attacker.path, "/user.slice", sizeof("/user.slice"));
+    memcpy(about.victim.pod, "uid-1", sizeof("uid-1"));
+    memcpy(about.victim.container, "abc", sizeof("abc"));
+    json_t *json = written(&event, &about);
+    const char *time = json_string_value(json_object_get(json, "time"));
+    int year;
+    int rest[6];
+    assert_int_equal(sscanf(time, "%4d-%2d-%2dT%2d:%2d:%2d.%3dZ", &year, &rest[0], &rest[1],
+                            &rest[2], &rest[3], &rest[4], &rest[5]),
+                     7);
+    assert_true(year > 2000);
+    assert_int_equal(strlen(time), strlen("2000-01-01T00:00:00.000Z"));
+    assert_string_equal(json_string_value(json_object_get(json, "kind")), "attack");
+    assert_string_equal(json_string_value(json_object_get(json, "node")), "node-1");
+    assert_string_equal(at(json, "attacker", "program"), "/usr/bin/thief");
+    assert_string_equal(at(json, "attacker", "cgroup_path"), "/user.slice");
+    assert_null(at(json, "attacker", "pod_uid"));
+    assert_string_equal(at(json, "victim", "pod_uid"), "uid-1");
+    assert_string_equal(at(json, "victim", "container"), "abc");
+    json_decref(json);
+}
+
+// A reader that takes nothing holds nobody up for long, and the line is not torn.
+static void test_a_reader_that_sleeps(void **state)
+{
+    (void)state;
+    int ends[2];
+    char byte[4096] = {0};
+    const struct ct_event event = {.vector = CT_V_MEM_READ};
+    assert_int_equal(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+    while (write(ends[1], byte, sizeof(byte)) > 0) {
+    }
+    assert_false(ct_event_write(&event, NULL, ends[1]));
+    assert_int_equal(read(ends[0], byte, sizeof(byte)), sizeof(byte));
+    assert_true(ct_event_write(&event, NULL, ends[1]));
+    (void)close(ends[0]);
+    (void)close(ends[1]);
 }
 
 static void test_the_table_of_vectors(void **state)
@@ -100,6 +146,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_refusal),
         cmocka_unit_test(test_names_are_the_attackers),
+        cmocka_unit_test(test_when_and_where),
+        cmocka_unit_test(test_a_reader_that_sleeps),
         cmocka_unit_test(test_the_table_of_vectors),
         cmocka_unit_test(test_the_names_of_tiers),
     };

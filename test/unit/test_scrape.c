@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "metrics.h"
+#include "scrape.h"
 
 static void reads_requests(void **state)
 {
@@ -17,8 +18,8 @@ static void reads_requests(void **state)
         {"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", 200},
         {"GET /metrics HTTP/1.0\r\n\r\n", 200},
         {"GET /metrics?a=b HTTP/1.1\n\n", 200},
-        {"GET /metrics HTTP/1.1\r\nHost: x\r\n", CT_METRICS_MORE},
-        {"", CT_METRICS_MORE},
+        {"GET /metrics HTTP/1.1\r\nHost: x\r\n", CT_SCRAPE_MORE},
+        {"", CT_SCRAPE_MORE},
         {"GET /metric HTTP/1.1\r\n\r\n", 404},
         {"GET /metrics/ HTTP/1.1\r\n\r\n", 404},
         {"GET / HTTP/1.1\r\n\r\n", 404},
@@ -32,13 +33,13 @@ static void reads_requests(void **state)
         {"\n\n", 400},
     };
     for (size_t i = 0; i < CT_ARRAY_LEN(cases); i++) {
-        assert_int_equal(ct_metrics_read(cases[i].request, strlen(cases[i].request)),
+        assert_int_equal(ct_scrape_read(cases[i].request, strlen(cases[i].request)),
                          cases[i].status);
     }
-    char long_head[CT_METRICS_HEAD_MAX + 1];
+    char long_head[CT_SCRAPE_HEAD_MAX + 1];
     memset(long_head, 'a', sizeof(long_head));
-    assert_int_equal(ct_metrics_read(long_head, sizeof(long_head) - 1), CT_METRICS_MORE);
-    assert_int_equal(ct_metrics_read(long_head, sizeof(long_head)), 431);
+    assert_int_equal(ct_scrape_read(long_head, sizeof(long_head) - 1), CT_SCRAPE_MORE);
+    assert_int_equal(ct_scrape_read(long_head, sizeof(long_head)), 431);
 }
 
 static void writes_values(void **state)

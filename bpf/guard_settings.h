@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The options by which an operator says how the agent refuses; shared by the commands that load programs.
+#ifndef CT_GUARD_SETTINGS_H
+#define CT_GUARD_SETTINGS_H
+
+#include "guard.h"
+#include "option.h"
+
+struct ct_guard_settings {
+    struct ct_option_list tiers;
+    bool strict;
+};
+
+int ct_guard_check_tier(const char *value, struct ct_err *err);
+
+// Options of a table whose settings are a `type` that has these in its member `at`.
+#define CT_GUARD_OPTIONS(type, at)                                                                 \
+    {.name = "tiers",                                                                              \
+     .kind = CT_OPTION_LIST,                                                                       \
+     .offset = offsetof(type, at.tiers),                                                           \
+     .argument = "TIER",                                                                           \
+     .help = "Try no other tier than this: lsm, fmod_ret, kprobe, reactive or cgroup; may be "     \
+             "given repeatedly.",                                                                  \
+     .check = ct_guard_check_tier},                                                                \
+    {                                                                                              \
+        .name = "strict", .kind = CT_OPTION_BOOL, .offset = offsetof(type, at.strict),             \
+        .fallback = "false",                                                                       \
+        .help = "Refuse what concerns the whole kernel to everybody, other BPF programs included." \
+    }
+
+// What the settings say; all else is left empty.
+struct ct_guard_options ct_guard_settle(const struct ct_guard_settings *settings);
+
+#endif

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run_main.h"
+
+#include <stdio.h>
+
+#include "control.h"
+#include "guard_settings.h"
+#include "option.h"
+#include "registrar_settings.h"
+#include "run.h"
+
+#define EXIT_GOOD 0
+#define EXIT_FAILED 1
+#define EXIT_USAGE 2
+
+struct settings {
+    struct ct_guard_settings guard;
+    struct ct_registrar_settings registrar;
+    char *control;
+    char *pin_dir;
+    bool allow_downgrade;
+    char *node_name;
+    char *metrics_listen;
+    unsigned prove_ms;
+};
+
+static const struct ct_option run_options[] = {
+    CT_GUARD_OPTIONS(struct settings, guard),
+    {.name = "pin-dir",
+     .kind = CT_OPTION_STRING,
+     .offset = offsetof(struct settings, pin_dir),
+     .fallback = CT_GUARD_PINS,
+     .argument = "FOLDER",
+     .help =
+         "Where what enforces is pinned: a folder, made when it is missing, in a BPF file system."},
+    {.name = "allow-downgrade",
+     .kind = CT_OPTION_BOOL,
+     .offset = offsetof(struct settings, allow_downgrade),
+     .fallback = "false",
+     .help = "Replace what a later version has pinned, or what refuses more."},
+    {.name = "node-name",
+     .kind = CT_OPTION_STRING,
+     .offset = offsetof(struct settings, node_name),
+     .argument = "NAME",
+     .help = "The node's name in what is written; the host's without it."},
+    {.name = "metrics-listen",
+     .kind = CT_OPTION_STRING,
+     .offset = offsetof(struct settings, metrics_listen),
+     .argument = "HOST:PORT",
+     .help = "Answer scrapes of /metrics there, without TLS; nowhere without it."},
+    {.name = "self-test-interval",
+     .kind = CT_OPTION_DURATION,
+     .offset = offsetof(struct settings, prove_ms),
+     .fallback = "1m",
+     .argument = "TIME",
+     .help = "How often each attack is tried anew; SIGUSR1 asks for it at once.",
+     .min = 1000,
+     .max = 3600000},
+    {.name = "control",
+     .kind = CT_OPTION_STRING,
+     .offset = offsetof(struct settings, control),
+     .fallback = CT_CONTROL_NAME,
+     .argument = "NAME",
+     .help = "Take the orders of `cloudtaser-agent unprotect` at this control socket."},
+    CT_REGISTRAR_OPTIONS(struct settings, registrar),
+};
+
+static const struct ct_option_table run_table = {
+    .program = "cloudtaser-agent run",
+    .summary = "Enforce on this node: pin the programs, prove them again and again, register "
+               "wrappers, and write a line of JSON for what happens.",
+    .env_prefix = "CLOUDTASER_AGENT",
+    .options = run_options,
+    .n = CT_ARRAY_LEN(run_options),
+};
+
+static const struct ct_option uninstall_options[] = {
+    {.name = "pin-dir",
+     .kind = CT_OPTION_STRING,
+     .offset = offsetof(struct settings, pin_dir),
+     .fallback = CT_GUARD_PINS,
+     .argument = "FOLDER",
+     .help = "Where what enforces is pinned."},
+};
+
+static const struct ct_option_table uninstall_table = {
+    .program = "cloudtaser-agent uninstall",
+    .summary = "End enforcement on this node: remove all that is pinned. The agent itself must "
+               "have ended.",
+    .options = uninstall_options,
+    .n = CT_ARRAY_LEN(uninstall_options),
+};
+
+static bool begin(const struct ct_option_table *table, int argc, char **argv, const char *version,
+                  struct settings *settings, int *ret)
+{
+    struct ct_err err = {0};
+    int rc = ct_option_parse(table, argc, argv, settings, &err);
+    *ret = rc < 0 ? EXIT_USAGE : EXIT_GOOD;
+    if (rc == CT_OPTION_HELP) {
+        ct_option_help(table, stdout);
+    } else if (rc == CT_OPTION_VERSION) {
+        (void)printf("cloudtaser-agent %s\n", version);
+    } else if (rc < 0) {
+        (void)fprintf(stderr, "%s\n", err.msg);
+    }
+    return rc == CT_OPTION_RUN;
+}
+
+// "1.2.3" as a number that grows with it.
+static unsigned version_number(const char *text)
+{
+    unsigned part[3] = {0};
+    (void)sscanf(text, "%u.%u.%u", &part[0], &part[1], &part[2]);
+    return part[0] << 16 | (part[1] & 0xff) << 8 | (part[2] & 0xff);
+}
+
+// ---- registration, as parts of the daemon ----
+
+struct registration {
+    struct ct_registrar *registrar;
+    struct ct_control *control;
+};
+
+static void write_line(void *cls, const char *line, size_t len)
+{
+    (void)cls;
+    (void)fwrite(line, 1, len, stdout);
+    (void)fflush(stdout);
+}
+
+static int registrar_fd(void *cls)
+{
+    const struct registration *registration = cls;
+    return ct_registrar_fd(registration->registrar);
+}
+
+static void registrar_turn(void *cls, int64_t now_ms)
+{
+    const struct registration *registration = cls;
+    struct ct_err err = {0};
+    (void)now_ms;
+    if (ct_registrar_handle(registration->registrar, &err) < 0) {
+        (void)fprintf(stderr, "cloudtaser-agent: %s\n", err.msg);
+    }
+}
+
+static void registrar_metrics(void *cls, struct ct_buf *out)
+{
+    const struct registration *registration = cls;
+    struct ct_registrar_counts counts = ct_registrar_counts(registration->registrar);
+    ct_buf_addf(out,
+                "# HELP cloudtaser_agent_registrations_total Decisions on wrappers that asked.\n"
+                "# TYPE cloudtaser_agent_registrations_total counter\n"
+                "cloudtaser_agent_registrations_total{decision=\"accepted\"} %llu\n"
+                "cloudtaser_agent_registrations_total{decision=\"protected\"} %llu\n"
+                "cloudtaser_agent_registrations_total{decision=\"refused\"} %llu\n",
+                (unsigned long long)counts.accepted, (unsigned long long)counts.protected_,
+                (unsigned long long)counts.refused);
+}
+
+static int control_fd(void *cls)
+{
+    const struct registration *registration = cls;
+    return ct_control_fd(registration->control);
+}
+
+static void control_turn(void *cls, int64_t now_ms)
+{
+    const struct registration *registration = cls;
+    (void)now_ms;
+    ct_control_handle(registration->control, registration->registrar);
+}
+
+static int add_registration(const struct settings *settings, struct ct_run *run,
+                            struct registration *registration, struct ct_err *err)
+{
+    const struct ct_run_part parts[] = {
+        {.cls = registration,
+         .fd = registrar_fd,
+         .turn = registrar_turn,
+         .metrics = registrar_metrics},
+        {.cls = registration, .fd = control_fd, .turn = control_turn},
+    };
+    struct ct_registrar_options options;
+    int rc = ct_registrar_settle(&settings->registrar, &options, err);
+    options.line = write_line;
+    rc =
+        rc == 0 ? ct_registrar_new(ct_run_guard(run), &options, &registration->registrar, err) : rc;
+    rc = rc == 0 ? ct_control_new(settings->control, &registration->control, err) : rc;
+    for (size_t i = 0; rc == 0 && i < CT_ARRAY_LEN(parts); i++) {
+        rc = ct_run_add(run, &parts[i], err);
+    }
+    return rc;
+}
+
+// ---- the commands ----
+
+static int run_agent(const struct settings *settings, const char *version)
+{
+    struct ct_err err = {0};
+    CT_AUTO(ct_run) *run = NULL;
+    struct registration registration = {0};
+    struct ct_run_options options = {
+        .guard = ct_guard_settle(&settings->guard),
+        .node = settings->node_name,
+        .metrics_listen = settings->metrics_listen,
+        .prove_ms = settings->prove_ms,
+    };
+    options.guard.pin_dir = settings->pin_dir;
+    options.guard.version = version_number(version);
+    options.guard.allow_downgrade = settings->allow_downgrade;
+    int rc = ct_run_new(&options, &run, &err);
+    rc = rc == 0 ? add_registration(settings, run, &registration, &err) : rc;
+    rc = rc == 0 ? ct_run_loop(run, &err) : rc;
+    ct_control_free(registration.control);
+    ct_registrar_free(registration.registrar);
+    if (rc < 0) {
+        (void)fprintf(stderr, "cloudtaser-agent: %s\n", err.msg);
+    }
+    return rc < 0 ? EXIT_FAILED : EXIT_GOOD;
+}
+
+int ct_run_main(int argc, char **argv, const char *version)
+{
+    struct settings settings = {0};
+    int status;
+    if (begin(&run_table, argc, argv, version, &settings, &status)) {
+        status = run_agent(&settings, version);
+        ct_option_free(&run_table, &settings);
+    }
+    return status;
+}
+
+static int uninstall(const char *pin_dir)
+{
+    struct ct_err err = {0};
+    struct ct_removed removed;
+    int rc = ct_guard_uninstall(pin_dir, &removed, &err);
+    (void)printf("removed from %s: %u pinned programs, %u programs of the root cgroup, %u maps\n",
+                 pin_dir, removed.links, removed.programs, removed.maps);
+    if (rc == 0) {
+        (void)puts(removed.maps + removed.links > 0 ? "nothing enforces on this node any more"
+                                                    : "there was nothing to remove");
+    } else {
+        (void)fprintf(stderr, "cloudtaser-agent: %s\n", err.msg);
+    }
+    return rc < 0 ? EXIT_FAILED : EXIT_GOOD;
+}
+
+int ct_uninstall_main(int argc, char **argv, const char *version)
+{
+    struct settings settings = {0};
+    int status;
+    if (begin(&uninstall_table, argc, argv, version, &settings, &status)) {
+        status = uninstall(settings.pin_dir);
+        ct_option_free(&uninstall_table, &settings);
+    }
+    return status;
+}
