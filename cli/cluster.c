@@ -155,11 +155,26 @@ static const struct object_kind {
     {{"podtemplate"}, "/api/v1"},
 };
 
-// "deployment", "deployments", "deploy".
-static const struct object_kind *find_kind(const char *text, size_t len)
+// Is ".apps", of "deployment.apps", what the kind's path "/apis/apps/v1" says? "" is, always.
+static bool is_group(const struct object_kind *kind, const char *text, size_t len)
 {
+    static const char apis[] = "/apis/";
+    size_t start = strlen(apis);
+    return len == 0 || (strncmp(kind->group, apis, start) == 0 && *text == '.' &&
+                        strncmp(kind->group + start, text + 1, len - 1) == 0 &&
+                        kind->group[start + len - 1] == '/');
+}
+
+// "deployment", "deployments", "deploy", and as `kubectl get -o name` has it "deployment.apps".
+static const struct object_kind *find_kind(const char *text, size_t whole)
+{
+    const char *dot = memchr(text, '.', whole);
+    size_t len = dot != NULL ? (size_t)(dot - text) : whole;
     for (size_t i = 0; i < CT_ARRAY_LEN(object_kinds); i++) {
         const char *const *name = object_kinds[i].names;
+        if (!is_group(&object_kinds[i], text + len, whole - len)) {
+            continue;
+        }
         for (size_t k = 0; k < CT_ARRAY_LEN(object_kinds[i].names) && name[k] != NULL; k++) {
             size_t own = strlen(name[k]);
             bool plural = k == 0 && len == own + 1 && text[own] == 's';
@@ -195,10 +210,12 @@ int ct_cli_cluster_get(struct ct_kube *kube, const char *object, const char *nam
     const char *name = *slash == '/' ? slash + 1 : "";
     const char *context = ct_kube_namespace(kube);
     if (kind == NULL || !ct_text_is_subdomain(name, strlen(name))) {
-        return ct_err_set(err, CT_EINVAL,
-                          "\"%s\": KIND/NAME is allowed, with a kind that makes pods: pod, "
-                          "deployment, statefulset, daemonset, replicaset, job, cronjob and others",
-                          ct_text_show(&shown, object, strlen(object)));
+        return ct_err_set(
+            err, CT_EINVAL,
+            "\"%s\": KIND/NAME is allowed, with a kind that makes pods: pod, "
+            "deployment, statefulset, daemonset, replicaset, job, cronjob and others; a "
+            "manifest's file is given by --file",
+            ct_text_show(&shown, object, strlen(object)));
     }
     if (namespace == NULL) {
         namespace = context != NULL ? context : "default";

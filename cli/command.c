@@ -4,8 +4,7 @@
 #include <string.h>
 
 #include "ct_version.h"
-
-#define NAME_MAX_LENGTH 32
+#include "text.h"
 
 const struct ct_command ct_commands[] = {
     {"inject", "Show what the webhook would make of a manifest.", ct_inject_table, ct_inject_run},
@@ -53,44 +52,13 @@ int ct_command_run(const struct ct_option_table *table, int argc, char **argv, v
     return status;
 }
 
-static size_t least(size_t a, size_t b)
+static const char *name_of(const void *cls, size_t i)
 {
-    return a < b ? a : b;
-}
-
-// Levenshtein's distance, row by row. `b` has at most NAME_MAX_LENGTH characters.
-static size_t distance(const char *a, const char *b)
-{
-    size_t row[NAME_MAX_LENGTH + 1];
-    size_t len = strlen(b);
-    for (size_t j = 0; j <= len; j++) {
-        row[j] = j;
-    }
-    for (size_t i = 0; a[i] != '\0'; i++) {
-        size_t diagonal = row[0];
-        row[0] = i + 1;
-        for (size_t j = 0; j < len; j++) {
-            size_t replaced = diagonal + (a[i] != b[j]);
-            diagonal = row[j + 1];
-            row[j + 1] = least(replaced, least(row[j], row[j + 1]) + 1);
-        }
-    }
-    return row[len];
+    const struct ct_command *commands = cls;
+    return commands[i].name;
 }
 
 const char *ct_command_nearest(const char *name)
 {
-    const char *nearest = NULL;
-    size_t best = 3; // at most two letters may differ, and half of the word must be right
-    if (strlen(name) > NAME_MAX_LENGTH) {
-        return NULL;
-    }
-    for (size_t i = 0; i < ct_n_commands; i++) {
-        size_t d = distance(name, ct_commands[i].name);
-        if (d < best && 2 * d <= strlen(ct_commands[i].name)) {
-            best = d;
-            nearest = ct_commands[i].name;
-        }
-    }
-    return nearest;
+    return ct_text_nearest(name, strlen(name), name_of, ct_commands, ct_n_commands);
 }

@@ -2,6 +2,7 @@
 //
 // cloudtaser dev-vault: for development, never for secrets that matter.
 #include <signal.h>
+#include <string.h>
 
 #include "command.h"
 #include "dev_vault.h"
@@ -68,6 +69,16 @@ CT_CHECKED static int fill(struct ct_dev_store *store, const struct settings *se
     return r == 0 && settings->kv != NULL ? ct_dev_store_load(store, settings->kv, err) : r;
 }
 
+// As it is copied into a shell, whatever the port was asked for as.
+static void tell_address(const struct ct_httpd_options *how, unsigned port)
+{
+    const char *colon = strrchr(how->listen, ':');
+    int len = colon != NULL ? (int)(colon - how->listen) : 0;
+    ct_log(CT_LOG_INFO, "serves Vault's API on port %u: export VAULT_ADDR=%s://%.*s:%u", port,
+           how->tls_cert != NULL ? "https" : "http", len > 0 ? len : (int)strlen("127.0.0.1"),
+           len > 0 ? how->listen : "127.0.0.1", port);
+}
+
 CT_CHECKED static int serve(struct ct_dev_vault *vault, const struct settings *settings,
                             struct ct_err *err)
 {
@@ -95,8 +106,7 @@ CT_CHECKED static int serve(struct ct_dev_vault *vault, const struct settings *s
         return r;
     }
     ct_log(CT_LOG_WARN, "for development only: secrets lie in plain memory, no JWT is verified");
-    ct_log(CT_LOG_INFO, "serves Vault's API at %s://%s, port %u", how.tls_cert ? "https" : "http",
-           how.listen, ct_httpd_port(httpd));
+    tell_address(&how, ct_httpd_port(httpd));
     if (settings->root_token == NULL) {
         ct_log(CT_LOG_INFO, "root token: %s", vault->store.tokens[0].text);
     }
@@ -115,7 +125,8 @@ static int work(void *cls, struct ct_err *err)
     struct ct_dev_vault vault = {.lock = PTHREAD_MUTEX_INITIALIZER};
     int r = serve(&vault, cls, err);
     ct_dev_store_done(&vault.store);
-    return r < 0 ? CT_EXIT_REFUSED : CT_EXIT_GOOD;
+    bool ours = r == -CT_EINVAL || r == -CT_ENOTFOUND || r == -CT_ETOOBIG; // option or file
+    return r == 0 ? CT_EXIT_GOOD : ours ? CT_EXIT_USAGE : CT_EXIT_REFUSED;
 }
 
 int ct_dev_vault_run(int argc, char **argv)

@@ -34,28 +34,18 @@ static const struct ct_option object_option = {
     .help = "What to explain, in the cluster: deployment/web. --object may be left out.",
 };
 
-static const struct ct_option namespace_option = {
-    .name = "namespace",
-    .letter = 'n',
-    .kind = CT_OPTION_STRING,
-    .offset = offsetof(struct ct_operator_settings, namespace),
-    .argument = "NAMESPACE",
-    .help = "The object's namespace; without it that of the kubeconfig's context.",
-};
-
 const struct ct_option_table *ct_explain_table(void)
 {
     static struct ct_operator_table table;
     struct ct_option file = ct_operator_file;
     file.required = false;
-    const struct ct_option own[] = {object_option, file, namespace_option, output_option};
+    const struct ct_option own[] = {object_option, file, ct_operator_namespace, output_option};
     return ct_operator_table(
         &table, PROGRAM,
         "Tells for each opted-in pod of a manifest, or of an object in the cluster, which checks "
-        "of "
-        "the protection score it would pass, and for each node whether the pod may run there, what "
-        "score it would reach and what "
-        "is lacking. Exit status: 0; 1 when the webhook would refuse a pod; 2 for bad options or a "
+        "of the protection score it would pass, and for each node whether the pod may run there, "
+        "what score it would reach and what is lacking. Exit status: 0; 1 when the webhook would "
+        "refuse a pod; 2 for bad options or a "
         "manifest that cannot be read.",
         own, CT_ARRAY_LEN(own),
         "What `kubectl get nodes -o json` prints. Without it the cluster is asked.");
@@ -183,6 +173,7 @@ static int visit(void *cls, const struct ct_manifest_pod *pod, struct ct_err *er
         return ct_err_wrap(err, "%s%s", ct_words_place(pod, room, sizeof(room)), pod->object);
     }
     run->seen++;
+    ct_operator_note_namespace(run->settings, PROGRAM, pod);
     run->refused += verdict.decision.outcome == CT_OUTCOME_DENIED;
     if (run->settings->output == CT_OUTPUT_TEXT) {
         print_pod(run, pod, &verdict);
@@ -196,13 +187,9 @@ static int visit(void *cls, const struct ct_manifest_pod *pod, struct ct_err *er
 static int finish(const struct run *run, struct ct_err *err)
 {
     if (run->settings->output == CT_OUTPUT_JSON) {
-        CT_AUTO_JSON whole = json_pack("{s:i,s:O}", "scoreMax", ct_score_max(), "pods", run->pods);
-        CT_AUTO_STR text = whole != NULL ? json_dumps(whole, JSON_INDENT(2)) : NULL;
-        if (text == NULL) {
-            (void)ct_err_set(err, CT_ENOMEM, "out of memory for the answer");
+        if (ct_explain_json_write(run->pods, err) < 0) {
             return CT_EXIT_REFUSED;
         }
-        (void)puts(text);
     } else if (run->seen == 0) {
         (void)fprintf(stderr, PROGRAM ": note: the manifest holds no pod\n");
     }
@@ -226,7 +213,7 @@ static int work(void *cls, struct ct_err *err)
     if (r < 0) {
         return ct_operator_status(r);
     }
-    r = ct_manifest_each(&yaml, what, visit, &run, err);
+    r = ct_manifest_each(&yaml, what, ct_operator_namespace_of(settings), visit, &run, err);
     if (r < 0) {
         return r == -CT_EINVAL ? CT_EXIT_USAGE : CT_EXIT_REFUSED;
     }

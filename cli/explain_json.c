@@ -63,6 +63,14 @@ static json_t *nodes_of(const struct ct_story *story)
     return nodes;
 }
 
+static json_t *sources_of(const struct ct_story *story)
+{
+    const int *asked = story->minimum.asked;
+    return json_pack("{s:i,s:i,s:i,s:i}", "annotation", asked[CT_SOURCE_ANNOTATION], "variable",
+                     asked[CT_SOURCE_VARIABLE], "operator", asked[CT_SOURCE_OPERATOR], "namespace",
+                     asked[CT_SOURCE_NAMESPACE]);
+}
+
 json_t *ct_explain_json(const struct ct_manifest_pod *pod, const struct ct_verdict *verdict)
 {
     const struct ct_story *story = &verdict->story;
@@ -77,10 +85,21 @@ json_t *ct_explain_json(const struct ct_manifest_pod *pod, const struct ct_verdi
         return ct_steal(&whole);
     }
     CT_AUTO_JSON more =
-        json_pack("{s:i,s:o,s:i,s:s?,s:s?,s:o,s:o,s:o}", "minimum", story->minimum.points,
-                  "required", names_of(story->minimum.require), "podShare",
-                  story->minimum.pod_share, "launcher", story->launcher, "runtimeClass",
+        json_pack("{s:i,s:o,s:o,s:i,s:s?,s:s?,s:o,s:o,s:o}", "minimum", story->minimum.points,
+                  "sources", sources_of(story), "required", names_of(story->minimum.require),
+                  "podShare", story->minimum.pod_share, "launcher", story->launcher, "runtimeClass",
                   story->runtime_class[0] != '\0' ? story->runtime_class : NULL, "containers",
                   containers_of(story), "checks", checks_of(story), "nodes", nodes_of(story));
     return more != NULL && json_object_update(whole, more) == 0 ? ct_steal(&whole) : NULL;
+}
+
+int ct_explain_json_write(json_t *pods, struct ct_err *err)
+{
+    CT_AUTO_JSON whole = json_pack("{s:i,s:O}", "scoreMax", ct_score_max(), "pods", pods);
+    CT_AUTO_STR text = whole != NULL ? json_dumps(whole, JSON_INDENT(2)) : NULL;
+    if (text == NULL) {
+        return ct_err_set(err, CT_ENOMEM, "out of memory for the answer");
+    }
+    (void)puts(text);
+    return 0;
 }

@@ -8,5 +8,7 @@
 
 // A new object, documented in docs/cli.md; NULL when memory is out.
 json_t *ct_explain_json(const struct ct_manifest_pod *pod, const struct ct_verdict *verdict);
+// Writes an array of such objects to standard output, in one object. CT_ENOMEM.
+CT_CHECKED int ct_explain_json_write(json_t *pods, struct ct_err *err);
 
 #endif

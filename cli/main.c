@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // cloudtaser: the command line of operators and developers.
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 #include "command.h"
@@ -55,8 +57,41 @@ static int finish(int status)
     return status;
 }
 
+// A standard descriptor that was closed would be given to the next file or connection that is opened,
+// and output would go there. What stands in can neither be read nor written as it should, so that
+// either is an error as before; what this process becomes does not inherit it.
+static bool fill_standard(void)
+{
+    static const int modes[] = {O_WRONLY, O_RDONLY, O_RDONLY};
+    for (int fd = 0; fd < (int)CT_ARRAY_LEN(modes); fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF &&
+            open("/dev/null", modes[fd] | O_CLOEXEC) != fd) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static int help(const char *name)
+{
+    const struct ct_command *asked = name != NULL ? find(name) : NULL;
+    if (name != NULL && asked == NULL) {
+        return unknown(name);
+    }
+    if (asked != NULL) {
+        ct_option_help(asked->table(), stdout);
+    } else {
+        usage(stdout);
+    }
+    return CT_EXIT_GOOD;
+}
+
 int main(int argc, char **argv)
 {
+    if (!fill_standard()) {
+        perror("cloudtaser: cannot open /dev/null");
+        return CT_EXIT_REFUSED;
+    }
     ct_mutate_init();
     if (argc < 2) {
         usage(stderr);
@@ -64,13 +99,7 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
         strcmp(argv[1], "help") == 0) {
-        const struct ct_command *asked = argc > 2 ? find(argv[2]) : NULL;
-        if (asked != NULL) {
-            ct_option_help(asked->table(), stdout);
-        } else {
-            usage(stdout);
-        }
-        return finish(CT_EXIT_GOOD);
+        return finish(help(argv[2]));
     }
     if (strcmp(argv[1], "--version") == 0) {
         (void)printf("cloudtaser %s\n", CT_VERSION);

@@ -26,6 +26,7 @@ static const struct kind {
 
 struct walk {
     const char *what;
+    const char *namespace; // of objects that name none; NULL: nobody said
     size_t document;
     size_t line;
     int (*visit)(void *cls, const struct ct_manifest_pod *pod, struct ct_err *err);
@@ -57,11 +58,11 @@ static const char *shown(struct ct_shown *room, const char *text)
     return ct_text_show(room, text, strlen(text));
 }
 
-static void describe(const json_t *object, const char *kind, char *out, size_t size)
+static void describe(const json_t *object, const char *kind, const char *namespace, char *out,
+                     size_t size)
 {
     struct ct_shown rooms[3];
     const json_t *metadata = json_object_get(object, "metadata");
-    const char *namespace = ct_json_str(metadata, "namespace");
     const char *name = ct_json_str(metadata, "name");
     const char *generate = ct_json_str(metadata, "generateName");
     const char *known = name != NULL ? name : generate != NULL ? generate : "(without a name)";
@@ -78,7 +79,8 @@ static int visit_pod(const struct walk *w, const struct kind *kind, json_t *obje
     const char *namespace = ct_json_str(metadata, "namespace");
     const char *name = ct_json_str(metadata, "name");
     const char *missing = NULL;
-    describe(object, kind->name, pod.object, sizeof(pod.object));
+    namespace = namespace != NULL && *namespace != '\0' ? namespace : w->namespace;
+    describe(object, kind->name, namespace, pod.object, sizeof(pod.object));
     for (size_t i = 0; i < CT_ARRAY_LEN(kind->path) && kind->path[i] != NULL; i++) {
         pod.template = json_object_get(pod.template, kind->path[i]);
         missing = missing == NULL && !json_is_object(pod.template) ? kind->path[i] : missing;
@@ -155,11 +157,11 @@ static int visit_object(const struct walk *w, json_t *object)
     return kind != NULL ? visit_pod(w, kind, object) : 0;
 }
 
-int ct_manifest_each(const struct ct_yaml *yaml, const char *what,
+int ct_manifest_each(const struct ct_yaml *yaml, const char *what, const char *namespace,
                      int (*visit)(void *cls, const struct ct_manifest_pod *pod, struct ct_err *err),
                      void *cls, struct ct_err *err)
 {
-    struct walk w = {.what = what, .visit = visit, .cls = cls, .err = err};
+    struct walk w = {.what = what, .namespace = namespace, .visit = visit, .cls = cls, .err = err};
     for (size_t i = 0; i < yaml->n; i++) {
         w.document = i + 1;
         w.line = yaml->documents[i].line;

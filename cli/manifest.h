@@ -14,7 +14,7 @@ struct ct_manifest_pod {
     size_t document;       // from 1
     size_t line;           // where the document begins
     char object[320];      // "Deployment shop/web", fit for a sentence
-    const char *namespace; // "default" when the manifest names none
+    const char *namespace; // the manifest's own, or else the one that was given
     const char *name;      // of the object; "" when it has none
     json_t *template;      // object with "metadata" and "spec"; borrowed, may be changed
 };
@@ -23,8 +23,8 @@ struct ct_manifest_pod {
 // ReplicationControllers, Jobs, CronJobs, PodTemplates and Lists of these, in the order of the text;
 // objects of other kinds are passed over. Stops at the first negative result, and returns it.
 // -CT_EINVAL for a document that is no Kubernetes object, and for a kind above without its template.
-// `what` names the text in sentences.
-CT_CHECKED int ct_manifest_each(const struct ct_yaml *yaml, const char *what,
+// `what` names the text in sentences; `namespace` is that of objects that name none, NULL for "default".
+CT_CHECKED int ct_manifest_each(const struct ct_yaml *yaml, const char *what, const char *namespace,
                                 int (*visit)(void *cls, const struct ct_manifest_pod *pod,
                                              struct ct_err *err),
                                 void *cls, struct ct_err *err);

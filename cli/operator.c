@@ -2,14 +2,23 @@
 #include "operator.h"
 
 #include <string.h>
-#include <sys/mman.h>
 
 #include "cluster.h"
 #include "command.h"
 #include "input.h"
+#include "text.h"
 
 #define MAX_SNAPSHOT_FILE ((size_t)256 << 20)
 #define AT(field) offsetof(struct ct_operator_settings, field)
+
+static int check_namespace(const char *value, struct ct_err *err)
+{
+    return ct_text_is_label(value, strlen(value))
+               ? 0
+               : ct_err_set(err, CT_EINVAL,
+                            "a namespace's name is allowed: lower-case letters, digits and '-', at "
+                            "most 63");
+}
 
 const struct ct_option ct_operator_file = {
     .name = "file",
@@ -19,6 +28,17 @@ const struct ct_option ct_operator_file = {
     .argument = "FILE",
     .required = true,
     .help = "The manifest, YAML or JSON, one document or several; - for standard input.",
+};
+
+const struct ct_option ct_operator_namespace = {
+    .name = "namespace",
+    .letter = 'n',
+    .kind = CT_OPTION_STRING,
+    .offset = AT(namespace),
+    .argument = "NAMESPACE",
+    .help = "The namespace of objects that name none; without it that of the kubeconfig's context "
+            "where a cluster is asked, else default.",
+    .check = check_namespace,
 };
 
 static const struct ct_option about_cluster[] = {
@@ -115,40 +135,28 @@ int ct_operator_status(int rc)
     return CT_EXIT_USAGE;
 }
 
-// A file of the memory alone: what reads options reads files.
-CT_CHECKED static int keep(const char *text, struct ct_err *err)
-{
-    CT_AUTO_FD fd = memfd_create("cloudtaser-settings", MFD_CLOEXEC);
-    if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text)) {
-        return ct_err_errno(err, "cannot keep the webhook's settings");
-    }
-    return ct_steal_fd(&fd);
-}
-
-// Parses once more, with the cluster's settings as --config. A negative result is an error told in
-// `err`; else as ct_command_begin().
+// Parses once more, with the cluster's settings in the place of --config. A negative result is an error
+// told in `err`; else as ct_command_begin().
 static int parse_again(const struct ct_option_table *table, int argc, char **argv,
                        struct ct_operator_settings *settings, struct ct_err *err)
 {
     CT_AUTO_STR text = NULL;
-    char flag[64];
+    char name[160];
     int status = CT_EXIT_GOOD;
     int r = connect_cluster(settings, err);
     r = r < 0 ? r : ct_cli_cluster_settings(settings->kube, settings->system_namespace, &text, err);
-    CT_AUTO_FD fd = r < 0 ? -1 : keep(text, err);
-    char **with = fd < 0 ? NULL : calloc((size_t)argc + 2, sizeof(*with));
-    if (with == NULL) {
-        return r < 0 ? r : fd < 0 ? fd : ct_err_set(err, CT_ENOMEM, "out of memory");
+    if (r < 0) {
+        return r;
     }
-    (void)snprintf(flag, sizeof(flag), "--config=/proc/self/fd/%d", fd);
-    memcpy(with, argv, (size_t)argc * sizeof(*with));
-    with[argc] = flag;
+    (void)snprintf(name, sizeof(name), "the ConfigMap cloudtaser-webhook in namespace %.63s",
+                   settings->system_namespace);
+    struct ct_option_table with = *table;
     struct ct_kube *kube = settings->kube;
+    with.file_text = text;
+    with.file_name = name;
     ct_option_free(table, settings);
     *settings = (struct ct_operator_settings){.kube = kube};
-    bool good = ct_command_begin(table, argc + 1, with, settings, &status);
-    free(with);
-    return good ? 0 : -CT_EINVAL;
+    return ct_command_begin(&with, argc, argv, settings, &status) ? 0 : -CT_EINVAL;
 }
 
 int ct_operator_run(const struct ct_option_table *table, int argc, char **argv,
@@ -194,6 +202,29 @@ int ct_operator_read(struct ct_operator_settings *settings, struct ct_yaml *ret,
     return ct_yaml_read(text.data != NULL ? text.data : "", text.len, *ret_what, ret, err);
 }
 
+const char *ct_operator_namespace_of(const struct ct_operator_settings *settings)
+{
+    if (settings->namespace != NULL) {
+        return settings->namespace;
+    }
+    return settings->kube != NULL ? ct_kube_namespace(settings->kube) : NULL;
+}
+
+void ct_operator_note_namespace(const struct ct_operator_settings *settings, const char *program,
+                                const struct ct_manifest_pod *pod)
+{
+    struct ct_shown shown;
+    if (settings->namespaces != NULL &&
+        ct_nodes_find(settings->namespaces, pod->namespace) == NULL) {
+        (void)fprintf(stderr,
+                      "%s: note: %s: namespace \"%s\" is not among the %zu that are known, so no "
+                      "least score of it counts\n",
+                      program, pod->object,
+                      ct_text_show(&shown, pod->namespace, strlen(pod->namespace)),
+                      ct_nodes_count(settings->namespaces));
+    }
+}
+
 CT_CHECKED static int read_snapshot(const struct ct_kind *what, const char *path,
                                     struct ct_nodes **ret, struct ct_err *err)
 {
@@ -229,12 +260,31 @@ CT_CHECKED static int ask_namespaces(struct ct_operator_settings *settings, stru
                : 0;
 }
 
+// It can be read once.
+CT_CHECKED static int check_standard_input(const struct ct_operator_settings *settings,
+                                           struct ct_err *err)
+{
+    const char *const files[] = {settings->file, settings->webhook.nodes_file,
+                                 settings->webhook.namespaces_file};
+    int n = 0;
+    for (size_t i = 0; i < CT_ARRAY_LEN(files); i++) {
+        n += files[i] != NULL && strcmp(files[i], "-") == 0;
+    }
+    return n < 2 ? 0
+                 : ct_err_set(err, CT_EINVAL,
+                              "standard input (-) can be one of --file, --nodes-file and "
+                              "--namespaces-file; give files for the others");
+}
+
 int ct_operator_know(struct ct_operator_settings *settings, bool live, struct ct_err *err)
 {
     const struct ct_webhook_settings *w = &settings->webhook;
+    int r = check_standard_input(settings, err);
+    if (r < 0) {
+        return r;
+    }
     bool asked =
         live || settings->kube != NULL || settings->context != NULL || w->kubeconfig != NULL;
-    int r = 0;
     if (w->nodes_file != NULL) {
         r = read_snapshot(&ct_kind_node, w->nodes_file, &settings->nodes, err);
     } else if (asked) {

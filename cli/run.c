@@ -12,11 +12,15 @@
 #include "buf.h"
 #include "command.h"
 #include "exit_code.h"
+#include "on_change.h"
 
 #define PROGRAM "cloudtaser run"
 #define AT(field) offsetof(struct ct_run_settings, field)
 
 static const char *const log_formats[] = {"text", "json", NULL};
+// In the order of enum ct_launcher_mode.
+static const char *const launcher_modes[] = {"auto", "follow", "deliver", NULL};
+_Static_assert(CT_ARRAY_LEN(launcher_modes) == CT_LAUNCHER_MODES + 1, "one name a mode");
 
 static const struct ct_option options[] = {
     {.name = "secret",
@@ -104,6 +108,26 @@ static const struct ct_option options[] = {
      .offset = AT(plain_environment),
      .fallback = "false",
      .help = "Deliver in the clear, at the points' price, where nothing better can be had."},
+    {.name = "launcher",
+     .kind = CT_OPTION_CHOICE,
+     .offset = AT(launcher),
+     .fallback = "auto",
+     .argument = "MODE",
+     .choices = launcher_modes,
+     .help = "What is done about a shell, tini, gosu and the like: follow those that start one "
+             "program, follow all, or deliver the secrets to them in the clear."},
+    {.name = "refresh-interval",
+     .kind = CT_OPTION_DURATION,
+     .offset = AT(refresh_ms),
+     .argument = "DURATION",
+     .min = CT_REFRESH_LEAST_S * 1000,
+     .max = CT_REFRESH_MOST_S * 1000,
+     .help = "How often the secrets are read again while the program runs; without it never."},
+    {.name = "on-change",
+     .kind = CT_OPTION_STRING,
+     .offset = AT(on_change),
+     .argument = "REACTION",
+     .help = "What happens when they have changed: keep, signal:NAME or restart; without it keep."},
     {.name = "vault-timeout",
      .kind = CT_OPTION_DURATION,
      .offset = AT(timeout_ms),

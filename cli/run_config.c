@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "buf.h"
+#include "on_change.h"
 #include "run.h"
 #include "text.h"
 
@@ -162,6 +163,29 @@ CT_CHECKED static int set_credential(const struct ct_run_settings *s, struct ct_
     return 0;
 }
 
+// `token` is the one of VAULT_TOKEN, NULL when a file holds it.
+CT_CHECKED static int set_refresh(const struct ct_run_settings *s, const char *token,
+                                  struct ct_config *c, struct ct_err *err)
+{
+    struct ct_on_change reaction = {.reaction = CT_REACTION_KEEP};
+    c->refresh_ms = s->refresh_ms;
+    if (s->on_change == NULL) {
+        return 0;
+    }
+    if (s->refresh_ms == 0) {
+        return ct_err_set(err, CT_EINVAL, "--on-change needs --refresh-interval");
+    }
+    int r = ct_on_change_parse("--on-change", s->on_change, &reaction, err);
+    if (r == 0 && reaction.reaction == CT_REACTION_RESTART &&
+        (token != NULL || s->secret_id_wrapped)) {
+        return ct_err_set(err, CT_EINVAL,
+                          "--on-change restart needs a login that can be repeated: %s",
+                          token != NULL ? "give the token by --token-file, not by VAULT_TOKEN"
+                                        : "--secret-id-wrapped works once");
+    }
+    return r < 0 ? r : PUT(c->on_change, s->on_change, "--on-change");
+}
+
 int ct_run_config(const struct ct_run_settings *s, struct ct_config *ret, const char **ret_token,
                   struct ct_err *err)
 {
@@ -171,6 +195,7 @@ int ct_run_config(const struct ct_run_settings *s, struct ct_config *ret, const 
     c->auth = (enum ct_auth)ct_auth_from_name(ct_run_auth_methods[s->auth]);
     c->secret_id_wrapped = s->secret_id_wrapped;
     c->plain_environment = s->plain_environment;
+    c->launcher = (enum ct_launcher_mode)s->launcher;
     c->min_score = s->min_score;
     c->timeout_ms = s->timeout_ms;
     c->retry_budget_ms = s->retry_budget_ms;
@@ -187,7 +212,8 @@ int ct_run_config(const struct ct_run_settings *s, struct ct_config *ret, const 
     r = r < 0 ? r : PUT(c->role, s->role, "--role");
     r = r < 0 ? r : set_paths(s, c, err);
     r = r < 0 ? r : set_require(s, c, err);
-    return r < 0 ? r : set_credential(s, c, ret_token, err);
+    r = r < 0 ? r : set_credential(s, c, ret_token, err);
+    return r < 0 ? r : set_refresh(s, *ret_token, c, err);
 }
 
 int ct_run_hand_over(const char *token, struct ct_err *err)

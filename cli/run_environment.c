@@ -7,6 +7,7 @@
 #include "text.h"
 
 #define MAX_ENV_FILE ((size_t)1 << 20)
+#define MAX_ENV_NAME 253
 
 static int no_memory(struct ct_err *err)
 {
@@ -69,13 +70,7 @@ int ct_run_environment_set(struct ct_run_environment *e, const char *name, const
 // The name in front of '=', checked. `what` is where it stands.
 CT_CHECKED static int read_name(const char *text, const char *what, char **ret, struct ct_err *err)
 {
-    size_t len = strcspn(text, "=");
-    if (text[len] != '=') {
-        struct ct_shown shown;
-        return ct_err_set(err, CT_EINVAL, "%s: \"%s\" is no NAME=VALUE", what,
-                          ct_text_show(&shown, text, len));
-    }
-    CT_AUTO_STR name = strndup(text, len);
+    CT_AUTO_STR name = strndup(text, strcspn(text, "="));
     if (name == NULL) {
         return no_memory(err);
     }
@@ -85,6 +80,14 @@ CT_CHECKED static int read_name(const char *text, const char *what, char **ret, 
     }
     *ret = ct_steal(&name);
     return 0;
+}
+
+// What stands in such a file is never shown: a line that is none may be one of a private key.
+static bool is_assignment(const char *line)
+{
+    size_t len = strcspn(line, "=");
+    return line[len] == '=' && len > 0 && len <= MAX_ENV_NAME && !ct_text_is_digit(line[0]) &&
+           line[0] != '.' && line[0] != '-' && ct_text_consists(line, len, "_.-");
 }
 
 // As docker's --env-file: '#' begins a comment at the start of a line only, quotes mean nothing.
@@ -110,6 +113,12 @@ CT_CHECKED static int add_file(struct ct_run_environment *e, const char *path, s
         }
         CT_AUTO_STR name = NULL;
         (void)snprintf(where, sizeof(where), "%.300s, line %zu", path, number);
+        if (!is_assignment(line)) {
+            return ct_err_set(err, CT_EINVAL,
+                              "%s: NAME=VALUE is allowed, with a name of letters, digits, '_', '.' "
+                              "and '-', a letter or '_' first",
+                              where);
+        }
         r = read_name(line, where, &name, err);
         if (r == 0) {
             r = take(e, strdup(line), strlen(name), err);
@@ -125,18 +134,25 @@ CT_CHECKED static int add_secret(struct ct_run_environment *e, struct ct_run_env
     CT_AUTO_STR name = NULL;
     CT_AUTO_STR value = NULL;
     struct ct_ref ref;
-    int r = read_name(text, "--secret", &name, err);
+    struct ct_shown shown;
+    char where[128];
+    (void)snprintf(where, sizeof(where), "--secret \"%s\"",
+                   ct_text_show(&shown, text, strcspn(text, "=")));
+    if (strchr(text, '=') == NULL) {
+        return ct_err_set(err, CT_EINVAL, "%s: NAME=PATH#KEY is allowed", where);
+    }
+    int r = read_name(text, where, &name, err);
     if (r < 0) {
         return r;
     }
-    const char *where = text + strlen(name) + 1;
+    const char *reference = text + strlen(name) + 1;
     if (find(seen, name, strlen(name)) != NULL) {
         return ct_err_set(err, CT_EINVAL, "--secret %s is given twice", name);
     }
-    if (ct_ref_parse(where, strlen(where), &ref, err) < 0) {
+    if (ct_ref_parse(reference, strlen(reference), &ref, err) < 0) {
         return ct_err_wrap(err, "--secret %s", name);
     }
-    if (asprintf(&value, "vault:%s", where) < 0) {
+    if (asprintf(&value, "vault:%s", reference) < 0) {
         value = NULL;
         return no_memory(err);
     }

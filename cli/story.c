@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "json.h"
 #include "text.h"
 
 static void copy_container(const struct ct_container *from, struct ct_story_container *to)
@@ -44,17 +45,83 @@ static void copy_minimum(const struct ct_case *c, struct ct_story *story)
     story->minimum.runtime_class = NULL;
 }
 
+static void add_variable(struct ct_story *story, const char *name, const char *where,
+                         const struct ct_ref *ref)
+{
+    struct ct_shown shown;
+    if (story->n_variables == CT_STORY_MAX_VARIABLES) {
+        story->more_variables++;
+        return;
+    }
+    struct ct_story_variable *variable = &story->variables[story->n_variables++];
+    (void)snprintf(variable->name, sizeof(variable->name), "%s",
+                   ct_text_show(&shown, name, strlen(name)));
+    (void)snprintf(variable->where, sizeof(variable->where), "%s", where);
+    variable->ref = *ref;
+}
+
+// Is it one that an annotation makes? Those stand in an injected pod's containers too.
+static bool is_annotated(const struct ct_case *c, const char *name)
+{
+    for (size_t i = 0; i < c->annotations.n_variables; i++) {
+        if (strcmp(c->annotations.variables[i].name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void copy_references(const char *name, const char *value, const char *where,
+                            struct ct_story *story)
+{
+    struct ct_ref_part *parts = NULL;
+    size_t n = 0;
+    if (ct_ref_split(value, &parts, &n, NULL) < 0) {
+        return; // the decision's sentence tells what is wrong with it
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (parts[i].is_ref) {
+            add_variable(story, name, where, &parts[i].ref);
+        }
+    }
+    free(parts);
+}
+
+static void copy_variables(const struct ct_case *c, struct ct_story *story)
+{
+    for (size_t i = 0; i < c->annotations.n_variables; i++) {
+        const struct ct_annotation_variable *variable = &c->annotations.variables[i];
+        add_variable(story, variable->name, "", &variable->ref);
+    }
+    for (size_t i = 0; i < c->n_containers; i++) {
+        const struct ct_container *container = &c->containers[i];
+        struct ct_shown shown;
+        char where[80];
+        size_t k;
+        json_t *entry;
+        (void)snprintf(where, sizeof(where), "%s %.60s", ct_container_kind(container),
+                       ct_text_show(&shown, container->name, strlen(container->name)));
+        json_array_foreach(container->wrap ? container->env : NULL, k, entry)
+        {
+            const char *name = ct_json_str(entry, "name");
+            const char *value = ct_json_str(entry, "value");
+            if (name != NULL && value != NULL && ct_ref_present(value) && !is_annotated(c, name)) {
+                copy_references(name, value, where, story);
+            }
+        }
+    }
+}
+
 // What was allocated for the request will be gone: everything is copied.
 void ct_story_see(void *cls, const struct ct_case *c)
 {
     struct ct_story *story = cls;
     size_t n_nodes = ct_nodes_count(c->nodes);
-    size_t n_variables = c->annotations.n_variables;
     story->told = true;
     story->config = c->config;
     copy_minimum(c, story);
     story->containers = calloc(c->n_containers + 1, sizeof(*story->containers));
-    story->variables = calloc(n_variables + 1, sizeof(*story->variables));
+    story->variables = calloc(CT_STORY_MAX_VARIABLES, sizeof(*story->variables));
     story->nodes = calloc(n_nodes + 1, sizeof(*story->nodes));
     if (story->containers == NULL || story->variables == NULL || story->nodes == NULL) {
         story->failed = true;
@@ -63,12 +130,7 @@ void ct_story_see(void *cls, const struct ct_case *c)
     for (size_t i = 0; i < c->n_containers; i++) {
         copy_container(&c->containers[i], &story->containers[story->n_containers++]);
     }
-    for (size_t i = 0; i < n_variables; i++) {
-        struct ct_story_variable *variable = &story->variables[story->n_variables++];
-        variable->ref = c->annotations.variables[i].ref;
-        (void)snprintf(variable->name, sizeof(variable->name), "%s",
-                       c->annotations.variables[i].name);
-    }
+    copy_variables(c, story);
     for (size_t i = 0; i < n_nodes; i++) {
         struct ct_story_node *node = &story->nodes[story->n_nodes++];
         node->node = ct_nodes_at(c->nodes, i);

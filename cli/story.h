@@ -20,8 +20,12 @@ struct ct_story_container {
     char program[80]; // the author's command[0], fit for a sentence
 };
 
+#define CT_STORY_MAX_VARIABLES 1024
+
+// A reference, and where its secret goes.
 struct ct_story_variable {
     char name[256];
+    char where[80]; // "container app", which has the variable; "": an annotation makes it
     struct ct_ref ref;
 };
 
@@ -42,8 +46,9 @@ struct ct_story {
     char runtime_class[64];    // "": the node's own
     struct ct_story_container *containers;
     size_t n_containers;
-    struct ct_story_variable *variables; // of annotations
+    struct ct_story_variable *variables; // the first CT_STORY_MAX_VARIABLES
     size_t n_variables;
+    size_t more_variables;
     struct ct_story_node *nodes; // all that are known, by name
     size_t n_nodes;
 };

@@ -74,12 +74,20 @@ static void tell_variables(FILE *out, const struct ct_story *story)
 {
     for (size_t i = 0; i < story->n_variables; i++) {
         const struct ct_story_variable *variable = &story->variables[i];
-        (void)fprintf(out, "  variable %s: %s of %s", variable->name, variable->ref.key,
+        (void)fprintf(out, "  variable %s%s%s: %s of %s", variable->name,
+                      variable->where[0] != '\0' ? " of " : "", variable->where, variable->ref.key,
                       variable->ref.path);
         if (variable->ref.version != 0) {
             (void)fprintf(out, ", version %u", variable->ref.version);
         }
         (void)fputc('\n', out);
+    }
+    if (story->more_variables > 0) {
+        (void)fprintf(out, "  and %zu references more\n", story->more_variables);
+    }
+    if (story->config.paths[0] != '\0') {
+        (void)fprintf(out, "  each key of %s becomes a variable of that name\n",
+                      story->config.paths);
     }
 }
 
@@ -114,6 +122,34 @@ static void tell_changes(FILE *out, const json_t *patch)
     }
 }
 
+// ", by the namespace's label (annotation 40)": whose minimum it is, and what others ask for.
+static void tell_sources(FILE *out, const struct ct_minimum *m)
+{
+    static const char *const names[CT_SOURCE_COUNT] = {
+        [CT_SOURCE_ANNOTATION] = "annotation",
+        [CT_SOURCE_VARIABLE] = "variable",
+        [CT_SOURCE_OPERATOR] = "operator",
+        [CT_SOURCE_NAMESPACE] = "namespace's label",
+    };
+    const char *separator = ", by ";
+    const char *end = "";
+    for (int i = 0; i < CT_SOURCE_COUNT; i++) {
+        if (m->asked[i] == m->points) {
+            (void)fprintf(out, "%s%s", separator, names[i]);
+            separator = " and ";
+        }
+    }
+    separator = " (";
+    for (int i = 0; i < CT_SOURCE_COUNT; i++) {
+        if (m->asked[i] != 0 && m->asked[i] != m->points) {
+            (void)fprintf(out, "%s%s %d", separator, names[i], m->asked[i]);
+            separator = ", ";
+            end = ")";
+        }
+    }
+    (void)fputs(end, out);
+}
+
 void ct_words_minimum(FILE *out, const struct ct_verdict *verdict)
 {
     const struct ct_story *story = &verdict->story;
@@ -125,8 +161,9 @@ void ct_words_minimum(FILE *out, const struct ct_verdict *verdict)
         (void)fprintf(out, "  minimum: none; the pod gives %d of %d points by itself", m->pod_share,
                       ct_score_max());
     } else {
-        (void)fprintf(out, "  minimum: %d of %d points; the pod gives %d by itself, ", m->points,
-                      ct_score_max(), m->pod_share);
+        (void)fprintf(out, "  minimum: %d of %d points", m->points, ct_score_max());
+        tell_sources(out, m);
+        (void)fprintf(out, "; the pod gives %d by itself, ", m->pod_share);
         if (m->points > m->pod_share) {
             (void)fprintf(out, "its node must give %d", m->points - m->pod_share);
         } else {

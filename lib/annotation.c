@@ -368,13 +368,25 @@ bool ct_annotation_describe(size_t i, struct ct_annotation_info *ret)
     return i <= CT_ARRAY_LEN(rows) + 1;
 }
 
-static int refuse_unknown(struct ct_err *err, const char *key)
+static const char *row_name(const void *cls, size_t i)
+{
+    (void)cls;
+    return rows[i].name;
+}
+
+// `name` is the key behind the prefix.
+static int refuse_unknown(struct ct_err *err, const char *key, const char *name)
 {
     struct ct_shown shown;
-    (void)ct_err_set(err, CT_EINVAL,
-                     "unknown annotation %s; allowed behind " CT_ANNOTATION_PREFIX
-                     " are " ENV_PREFIX "NAME",
+    const char *nearest = ct_text_nearest(name, strlen(name), row_name, NULL, CT_ARRAY_LEN(rows));
+    (void)ct_err_set(err, CT_EINVAL, "unknown annotation %s",
                      ct_text_show(&shown, key, strlen(key)));
+    if (nearest != NULL) {
+        (void)ct_err_add(err, "", CT_EINVAL, " (did you mean " CT_ANNOTATION_PREFIX "%s?)",
+                         nearest);
+    }
+    (void)ct_err_add(err, "", CT_EINVAL,
+                     "; allowed behind " CT_ANNOTATION_PREFIX " are " ENV_PREFIX "NAME");
     for (size_t i = 0; i < CT_ARRAY_LEN(rows); i++) {
         (void)ct_err_add(err, ", ", CT_EINVAL, "%s", rows[i].name);
     }
@@ -386,8 +398,12 @@ static int read_value(const char *key, const json_t *value, const char **ret, st
     struct ct_shown shown;
     const char *s = json_string_value(value);
     const char *name = ct_text_show(&shown, key, strlen(key));
-    if (s == NULL || strlen(s) != json_string_length(value)) {
-        return ct_err_set(err, CT_EINVAL, "%s must be a string without NUL", name);
+    if (s == NULL) {
+        return ct_err_set(err, CT_EINVAL,
+                          "%s must be a string: in YAML put its value between quotes", name);
+    }
+    if (strlen(s) != json_string_length(value)) {
+        return ct_err_set(err, CT_EINVAL, "%s holds a NUL, which is not allowed", name);
     }
     if (json_string_length(value) > CT_ANNOTATION_VALUE_MAX) {
         return ct_err_set(err, CT_ETOOBIG, "%s is longer than %d bytes", name,
@@ -407,7 +423,7 @@ static int read_one(const char *key, const json_t *value, struct reading *r, str
     const char *name = key + (ours ? strlen(CT_ANNOTATION_PREFIX) : 0);
     bool variable = row == NULL && strncmp(name, ENV_PREFIX, strlen(ENV_PREFIX)) == 0;
     if (row == NULL && !variable) {
-        return refuse_unknown(err, key);
+        return refuse_unknown(err, key, name);
     }
     const char *text = "";
     int rc = read_value(key, value, &text, err);

@@ -16,7 +16,7 @@ struct parser {
     const struct ct_option_table *table;
     char *settings;
     bool *given;
-    const char *config; // path of the file; borrowed
+    const char *config; // path of the file, or how its text is called; borrowed
     struct ct_err all;  // every problem so far
 };
 
@@ -216,6 +216,23 @@ static size_t find_option(const struct ct_option_table *table, const char *name,
     return i;
 }
 
+static const char *visible_name(const void *cls, size_t i)
+{
+    const struct ct_option_table *table = cls;
+    static const struct ct_option common[] = {
+        {.name = "config"}, {.name = "help"}, {.name = "version"}};
+    if (i < table->n) {
+        return table->options[i].hidden ? NULL : table->options[i].name;
+    }
+    const char *name = common[i - table->n].name;
+    return i == table->n && !table->file ? NULL : name;
+}
+
+static const char *nearest_name(const struct parser *p, const char *name, size_t len)
+{
+    return ct_text_nearest(name, len, visible_name, p->table, p->table->n + 3);
+}
+
 // The value behind '=', or the next argument; NULL when there is neither. A missing value must not
 // swallow the next flag.
 static const char *flag_value(const char *equals, bool is_bool, char **argv, int argc, int *at)
@@ -252,6 +269,22 @@ static void take_flag(struct parser *p, size_t i, const char *value, const char 
     }
 }
 
+// The value behind a misspelt flag goes with it: it would only be refused once more.
+static void refuse_flag(struct parser *p, char **argv, int argc, int *at, const char *flag)
+{
+    const char *name = argv[*at] + 2;
+    size_t len = strcspn(name, "=");
+    const char *nearest = nearest_name(p, name, len);
+    size_t i = nearest != NULL ? find_option(p->table, nearest, strlen(nearest)) : p->table->n;
+    (void)ct_err_add(&p->all, "\n", CT_EINVAL, "unknown option %s%s%s%s", flag,
+                     nearest != NULL ? "; did you mean --" : "", nearest != NULL ? nearest : "",
+                     nearest != NULL ? "?" : "");
+    if (name[len] != '=' && i < p->table->n && p->table->options[i].kind != CT_OPTION_BOOL) {
+        p->given[i] = true;
+        (void)flag_value(NULL, false, argv, argc, at);
+    }
+}
+
 static void read_flag(struct parser *p, char **argv, int argc, int *at)
 {
     struct ct_shown shown;
@@ -262,7 +295,7 @@ static void read_flag(struct parser *p, char **argv, int argc, int *at)
     size_t i = find_option(p->table, name, len);
     bool is_config = p->table->file && len == strlen("config") && strncmp(name, "config", len) == 0;
     if (i == p->table->n && !is_config) {
-        (void)ct_err_add(&p->all, "\n", CT_EINVAL, "unknown option %s", flag);
+        refuse_flag(p, argv, argc, at, flag);
         return;
     }
     bool is_bool = i < p->table->n && p->table->options[i].kind == CT_OPTION_BOOL;
@@ -417,7 +450,10 @@ static void read_members(struct parser *p, json_t *doc)
         struct ct_shown shown;
         const char *name = ct_text_show(&shown, key, strlen(key));
         if (i == p->table->n) {
-            (void)ct_err_add(&p->all, "\n", CT_EINVAL, "%s: unknown key \"%s\"", p->config, name);
+            const char *nearest = nearest_name(p, key, strlen(key));
+            (void)ct_err_add(&p->all, "\n", CT_EINVAL, "%s: unknown key \"%s\"%s%s%s", p->config,
+                             name, nearest != NULL ? "; did you mean \"" : "",
+                             nearest != NULL ? nearest : "", nearest != NULL ? "\"?" : "");
         } else if (!p->given[i] && !set_json(p, i, value)) {
             (void)ct_err_add(&p->all, "\n", CT_EINVAL, "%s: \"%s\" must be %s", p->config, name,
                              json_forms[p->table->options[i].kind]);
@@ -431,12 +467,21 @@ static void read_file(struct parser *p)
     CT_AUTO_BUF text = {.max = FILE_MAX};
     CT_AUTO_JSON doc = NULL;
     struct ct_err one = {0};
-    if (p->config == NULL) {
+    const char *given = p->table->file_text;
+    int rc = 0;
+    if (given != NULL && p->config != NULL) {
+        (void)ct_err_add(&p->all, "\n", CT_EINVAL, "--config cannot be given beside %s",
+                         p->table->file_name);
         return;
     }
-    int rc = ct_file_read(p->config, &text, &one);
-    if (rc == 0) {
-        rc = ct_json_parse(text.data, text.len, p->config, &doc, &one);
+    if (given != NULL) {
+        p->config = p->table->file_name;
+        rc = ct_json_parse(given, strlen(given), p->config, &doc, &one);
+    } else if (p->config != NULL) {
+        rc = ct_file_read(p->config, &text, &one);
+        rc = rc < 0 ? rc : ct_json_parse(text.data, text.len, p->config, &doc, &one);
+    } else {
+        return;
     }
     if (rc == 0 && !json_is_object(doc)) {
         rc = ct_err_set(&one, CT_EINVAL, "%s must hold a JSON object", p->config);

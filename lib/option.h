@@ -50,6 +50,8 @@ struct ct_option_table {
     const char *operands;   // what stands behind the options, for --help; NULL: nothing
     const char *env_prefix; // "CLOUDTASER_WEBHOOK"; NULL: no environment
     bool file;              // accepts --config FILE (a JSON object; lists as arrays)
+    const char *file_text;  // what such a file would hold, instead of one; NULL: none
+    const char *file_name;  // how that text is called in sentences
     const struct ct_option *options;
     size_t n;
 };

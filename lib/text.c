@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#define NEAREST_MAX 48 // characters of a name that may be proposed
+
 bool ct_text_is_digit(char c)
 {
     return c >= '0' && c <= '9';
@@ -140,4 +142,49 @@ bool ct_text_next(const char **rest, const char **entry, size_t *len)
     *entry = start;
     *len = n;
     return true;
+}
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+// Levenshtein's distance, row by row. `b` has at most NEAREST_MAX characters.
+static size_t distance(const char *a, size_t a_len, const char *b, size_t b_len)
+{
+    size_t row[NEAREST_MAX + 1];
+    for (size_t j = 0; j <= b_len; j++) {
+        row[j] = j;
+    }
+    for (size_t i = 0; i < a_len; i++) {
+        size_t diagonal = row[0];
+        row[0] = i + 1;
+        for (size_t j = 0; j < b_len; j++) {
+            size_t replaced = diagonal + (a[i] != b[j]);
+            diagonal = row[j + 1];
+            row[j + 1] = least(replaced, least(row[j], row[j + 1]) + 1);
+        }
+    }
+    return row[b_len];
+}
+
+const char *ct_text_nearest(const char *text, size_t len,
+                            const char *(*name_of)(const void *cls, size_t i), const void *cls,
+                            size_t n)
+{
+    const char *nearest = NULL;
+    size_t best = 3;
+    for (size_t i = 0; i < n && len <= NEAREST_MAX; i++) {
+        const char *name = name_of(cls, i);
+        size_t name_len = name != NULL ? strlen(name) : NEAREST_MAX + 1;
+        if (name_len > NEAREST_MAX) {
+            continue;
+        }
+        size_t d = distance(text, len, name, name_len);
+        if (d < best && 2 * d <= name_len) {
+            best = d;
+            nearest = name;
+        }
+    }
+    return nearest;
 }

@@ -39,4 +39,11 @@ const char *ct_text_show(struct ct_shown *shown, const char *s, size_t len);
 // around it. *rest starts as the list and becomes NULL behind the last. False when it was NULL.
 bool ct_text_next(const char **rest, const char **entry, size_t *len);
 
+// What somebody who misspelt a name may have meant, by Levenshtein's distance: name `i` of `n`, as
+// `name_of` tells it (NULL: not to be proposed). At most two letters differ, and half of the name is
+// right; the first of the nearest. NULL when there is none.
+const char *ct_text_nearest(const char *text, size_t len,
+                            const char *(*name_of)(const void *cls, size_t i), const void *cls,
+                            size_t n);
+
 #endif

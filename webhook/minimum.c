@@ -46,8 +46,12 @@ static int max_of(int a, int b)
 void ct_minimum_collect(struct ct_case *c, int from_variables)
 {
     struct ct_minimum *m = &c->minimum;
-    m->points =
-        max_of(c->annotations.min_score, max_of(from_variables, c->settings->min_protection_score));
+    m->asked[CT_SOURCE_ANNOTATION] = c->annotations.min_score;
+    m->asked[CT_SOURCE_VARIABLE] = from_variables;
+    m->asked[CT_SOURCE_OPERATOR] = c->settings->min_protection_score;
+    for (int i = 0; i < CT_SOURCE_NAMESPACE; i++) {
+        m->points = max_of(m->points, m->asked[i]);
+    }
     m->require = c->annotations.require;
     m->counted = NODE_CHECKS;
     m->affinity_points = -1;

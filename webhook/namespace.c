@@ -45,6 +45,7 @@ int ct_namespace_raise(struct ct_case *c, struct ct_err *err)
                             "to %d is allowed; whoever manages the namespace must mend it",
                             name.text, ct_text_show(&shown, value, strlen(value)), ct_score_max());
     }
+    c->minimum.asked[CT_SOURCE_NAMESPACE] = points;
     if (points > c->minimum.points) {
         c->minimum.points = points;
         c->minimum.of_namespace = true;

@@ -37,9 +37,19 @@ struct ct_container {
     const json_t *mounts; // array of objects, or NULL
 };
 
+// Who may ask for a minimum; the highest wins.
+enum ct_minimum_source {
+    CT_SOURCE_ANNOTATION,
+    CT_SOURCE_VARIABLE,
+    CT_SOURCE_OPERATOR,
+    CT_SOURCE_NAMESPACE,
+    CT_SOURCE_COUNT,
+};
+
 // The score that the pod must reach, and what of it the node must give.
 struct ct_minimum {
     int points;                          // 0: none
+    int asked[CT_SOURCE_COUNT];          // by each; 0: nothing
     bool of_namespace;                   // they are what the namespace's label wants
     uint32_t require;                    // bits of enum ct_check
     int pod_share;                       // what the pod reaches by itself

@@ -45,7 +45,7 @@ class World:
             "--kv", self.folder / "kv.json", "--tls-cert", certificate, "--tls-key", key],
             self.folder)
         self.port = int(self._vault.wait_for(
-            lambda: re.search(r"https://\S+, port (\d+)", self._vault.text()), "its port")[1])
+            lambda: re.search(r"on port (\d+): export VAULT_ADDR=https://", self._vault.text()), "its port")[1])
 
     def close(self):
         self._vault.end()

@@ -207,6 +207,29 @@ class Inputs(unittest.TestCase):
             self.assertIn(b"warning: /dev/stdin, document ", line)
         self.assertIn(b"cloudtaser.io/status: injected", done.stdout)
 
+    def test_closed_descriptors(self):
+        """What is opened next must not take their place: nothing is written into it."""
+        for closed, code, words in [(">&-", 1, "cannot write to standard output: Bad file"),
+                                    ("2>&-", 0, ""), ("<&- >&- 2>&-", 1, "")]:
+            with self.subTest(closed):
+                done = subprocess.run(["/bin/sh", "-c", f'"$0" explain -f "$1" "$2" "$3" "$4" "$5" {closed}',
+                                       PROGRAM, HERE / "cases/inject-json-one/input.yaml", *VAULT, *NODES],
+                                      timeout=60, capture_output=True, text=True)
+                self.assertEqual(done.returncode, code, done.stderr)
+                self.assertIn(words, done.stderr)
+
+    def test_every_command_speaks_json(self):
+        one = HERE / "cases/inject-json-one/input.yaml"
+        for words in (["inject", "-f", one], ["inject", "-f", one, "--explain"], ["explain", "-f", one],
+                      ["inject", "-f", HERE / "cases/inject-kinds/input.yaml"]):
+            done = cloudtaser(*words, "-o", "json", *VAULT, *NODES)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIsInstance(json.loads(done.stdout), dict)
+        # As much as the YAML says.
+        written = {o: cloudtaser("inject", "-f", HERE / "cases/inject-kinds/input.yaml", "-o", o, *VAULT,
+                                 check=True).stdout for o in ("yaml", "json")}
+        self.assertEqual(json.loads(written["json"])["items"], list(yaml.safe_load_all(written["yaml"])))
+
     def test_no_standard_input(self):
         done = subprocess.run(["/bin/sh", "-c", '"$0" inject -f - <&-', PROGRAM], timeout=60,
                               capture_output=True)
@@ -269,9 +292,19 @@ class DevVault(unittest.TestCase):
             self.assertEqual(vault.wait(30), 0)
 
     def test_refuses(self):
-        done = cloudtaser("dev-vault", "--listen", "nowhere")
-        self.assertEqual(done.returncode, 1)
-        self.assertIn(b"cloudtaser dev-vault: ", done.stderr)
+        here = ["--listen", "127.0.0.1:0"]
+        for arguments, code, words in [
+                (["--listen", "nowhere"], 2, "nowhere"),
+                ([*here, "--kv", "/no/such"], 2, "/no/such does not exist"),
+                ([*here, "--role", "a b"], 2, "a b"),
+                ([*here, "--tls-cert", "/no/such"], 2, "a certificate needs its private key"),
+                ([*here, "--root-token", "x" * 500], 2, "the root token is longer than"),
+                (["--listen", "192.0.2.1:0"], 1, "cannot listen on 192.0.2.1:0")]:
+            with self.subTest(arguments):
+                done = cloudtaser("dev-vault", *arguments)
+                self.assertEqual(done.returncode, code, done.stderr)
+                self.assertIn(words, done.stderr.decode())
+                self.assertTrue(done.stderr.startswith(b"cloudtaser dev-vault: "))
 
 
 if __name__ == "__main__":

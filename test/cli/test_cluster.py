@@ -143,7 +143,7 @@ class Cluster(unittest.TestCase):
     def test_an_object(self):
         config = ["--kubeconfig", self.kubeconfig]
         for words in (["deployment/web", "-n", "shop"], ["-n", "shop", "deploy/web"],
-                      ["deployments/web", "-nshop"]):
+                      ["deployments/web", "-nshop"], ["deployment.apps/web", "-nshop"]):
             pod = self.explain(*words, *config)
             self.assertEqual((pod["outcome"], pod["object"]), ("patched", "Deployment shop/web"))
         code, out, err = self.run_it("explain", "deployment/web", "-n", "shop", *config,
@@ -159,9 +159,13 @@ class Cluster(unittest.TestCase):
         cases = [
             (["secret/x"], 2, '"secret/x": KIND/NAME is allowed, with a kind that makes pods'),
             (["web"], 2, "KIND/NAME is allowed"),
+            (["deployment.batch/web"], 2, "KIND/NAME is allowed"),
+            (["deployment.app/web"], 2, "KIND/NAME is allowed"),
+            (["pod.apps/web"], 2, "KIND/NAME is allowed"),
+            ([self.manifest], 2, "a manifest's file is given by --file"),
             (["deployment/../../x"], 2, "KIND/NAME is allowed"),
             (["deployment/none", "-n", "shop"], 2, "there is no /apis/apps/v1/namespaces/shop"),
-            (["deployment/web", "-n", "a/b"], 2, '"a/b" is no name of a namespace'),
+            (["deployment/web", "-n", "a/b"], 2, '-n "a/b": a namespace\'s name is allowed'),
             ([], 2, "name what to explain"),
             (["deployment/web", "-f", self.manifest], 2, "name what to explain"),
         ]
@@ -177,9 +181,37 @@ class Cluster(unittest.TestCase):
             self.server.namespaces.objects[name] = labelled
         pod = self.explain("-f", self.manifest, "--kubeconfig", self.kubeconfig)
         self.assertEqual((pod["minimum"], pod["outcome"]), (70, "denied"))
-        # Not there yet: no label.
+        self.assertEqual(pod["sources"], {"annotation": 55, "variable": 0, "operator": 0, "namespace": 70})
+        # Not there yet: no label, and a note.
         self.manifest.write_text(json.dumps(deployment(namespace="new")))
         self.assertEqual(self.explain("-f", self.manifest, "--kubeconfig", self.kubeconfig)["minimum"], 55)
+        for command in ["explain"], ["inject"]:
+            code, out, err = self.run_it(*command, "-f", self.manifest, "--kubeconfig", self.kubeconfig,
+                                         "--vault-address", VAULT)
+            self.assertEqual(code, 0, err)
+            self.assertIn('note: Deployment new/web: namespace "new" is not among the 2 that are known', err)
+
+    def test_the_namespace_of_what_names_none(self):
+        """It is --namespace, or else the context's, and its label counts."""
+        for name in "shop", "other":
+            self.server.namespaces.objects[name] = api_server.namespace(
+                name, **{LABEL: {"shop": "60", "other": "75"}[name]})
+        document = deployment()
+        del document["metadata"]["namespace"]
+        self.manifest.write_text(json.dumps(document))
+        config = json.loads(self.server.kubeconfig())
+        config["contexts"][0]["context"]["namespace"] = "shop"
+        self.kubeconfig.write_text(json.dumps(config))
+        words = ["-f", self.manifest, "--kubeconfig", self.kubeconfig]
+        pod = self.explain(*words)
+        self.assertEqual((pod["object"], pod["minimum"]), ("Deployment shop/web", 60))
+        pod = self.explain(*words, "-n", "other")
+        self.assertEqual((pod["object"], pod["minimum"]), ("Deployment other/web", 75))
+        code, out, err = self.run_it("inject", *words, "-n", "other", "--vault-address", VAULT)
+        self.assertEqual((code, out), (1, ""), err)
+        self.assertIn("a protection score of 75 (its namespace's label)", err)
+        self.manifest.write_text(json.dumps(deployment()))  # its own goes before both
+        self.assertEqual(self.explain(*words, "-n", "other")["object"], "Deployment shop/web")
 
     def test_files_go_before_the_cluster(self):
         nodes = self.folder / "nodes.json"
@@ -222,11 +254,17 @@ class Cluster(unittest.TestCase):
         # A flag goes before the map.
         code, out, err = self.run_it(*arguments, "--mode", "enforce")
         self.assertEqual((code, json.loads(out)["pods"][0]["outcome"]), (1, "denied"), err)
-        for text, sentence in ('{"nonsense": 1}', 'unknown key "nonsense"'), ("{", "JSON"):
+        where = "the ConfigMap cloudtaser-webhook in namespace cloudtaser-system"
+        for text, sentence in (('{"nonsense": 1}', f'{where}: unknown key "nonsense"'),
+                               ('{"mode": "loose"}', f'mode in {where} "loose": allowed:'),
+                               ("[]", f"{where} must hold a JSON object"), ("{", f"{where} is not valid JSON")):
             self.server.put(path, {"kind": "ConfigMap", "data": {"webhook.json": text}})
             code, out, err = self.run_it(*arguments)
             self.assertEqual((code, out), (2, ""), err)
             self.assertIn(sentence, err)
+        code, out, err = self.run_it(*arguments, "--config", self.manifest)
+        self.assertEqual((code, out), (2, ""), err)
+        self.assertIn(f"--config cannot be given beside {where}", err)
         self.server.put(path, {"kind": "ConfigMap"})
         code, out, err = self.run_it(*arguments)
         self.assertEqual((code, out), (2, ""), err)

@@ -206,6 +206,7 @@ class Ends(Base):
 
     def test_bad_options(self):
         (self.folder / "bad.env").write_text("A=1\nno equals\n")
+        (self.folder / "key.env").write_text("KEY=-----BEGIN PRIVATE KEY-----\n3d4f+/0g==\n")
         (self.folder / "ld.env").write_text("LD_PRELOAD=x\n")
         end = ["--", "/bin/true"]
         cases = [
@@ -221,12 +222,19 @@ class Ends(Base):
             (["--auth-method", "approle", *end], {}, "the file that holds the secret id"),
             (["--auth-method", "jwt", "--token-file", "x", *end], {}, "role is missing"),
             (["--auth-method", "magic", *end], {}, "token, approle, jwt, kubernetes"),
-            (["--secret", "A", *end], {}, '--secret: "A" is no NAME=VALUE'),
+            (["--secret", "A", *end], {}, '--secret "A": NAME=PATH#KEY is allowed'),
             (["--secret", "A=x", *end], {}, "--secret A: reference \"x\" lacks its key"),
             (["--secret", "LD_PRELOAD=a#b", *end], {}, "LD_PRELOAD"),
             (["--secret", "A=a#b", "--secret", "A=a#c", *end], {}, "--secret A is given twice"),
             (["--env-file", "none", *end], {}, "none does not exist"),
-            (["--env-file", "bad.env", *end], {}, 'bad.env, line 2: "no equals" is no NAME=VALUE'),
+            (["--env-file", "bad.env", *end], {}, "bad.env, line 2: NAME=VALUE is allowed"),
+            (["--env-file", "key.env", *end], {}, "key.env, line 2: NAME=VALUE is allowed"),
+            (["--on-change", "keep", *end], {}, "--on-change needs --refresh-interval"),
+            (["--refresh-interval", "1s", *end], {}, "30s to 168h is allowed"),
+            (["--refresh-interval", "1m", "--on-change", "explode", *end], {}, "--on-change"),
+            (["--refresh-interval", "1m", "--on-change", "restart", *end], {},
+             "give the token by --token-file, not by VAULT_TOKEN"),
+            (["--launcher", "no", *end], {}, "auto, follow, deliver"),
             (["--env-file", "ld.env", *end], {}, "ld.env, line 1"),
             (["--require", "luck", *end], {}, '"luck" is no check\'s name'),
             (["--secret-path", "a b", *end], {}, 'paths: "a b" is no path of a secret'),
@@ -239,6 +247,8 @@ class Ends(Base):
                 self.assertNotIn("[cloudtaser-wrapper]", err)
                 self.assertNotIn(ROOT, err)
                 self.assertNotIn("CLOUDTASER_CONFIG", err)
+                for line in "no equals", "3d4f":
+                    self.assertNotIn(line, err, "a line of an --env-file may be a secret")
 
     def test_no_wrapper(self):
         done = subprocess.run([PROGRAM, "run", "--wrapper", "/no/such/wrapper", "--", "/bin/true"],

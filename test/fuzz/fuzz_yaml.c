@@ -51,7 +51,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (rc != 0) {
         return 0;
     }
-    rc = ct_manifest_each(&yaml, "the input", visit, &pods, &err);
+    rc = ct_manifest_each(&yaml, "the input", NULL, visit, &pods, &err);
     must(rc == -err.code);
     // Aliases may make more of a text than may be read again.
     if (ct_yaml_write(&yaml, &out, NULL) == 0 && out.len < CT_YAML_MAX_BYTES) {

@@ -147,9 +147,11 @@ struct refusal {
 
 static const struct refusal refusals[] = {
     {"\"" P "inject\":\"yes\"", P "inject \"yes\": \"true\" or \"false\" is allowed"},
-    {"\"" P "inject\":true", P "inject must be a string"},
-    {"\"" P "inject\":\"true\\u0000\"", P "inject must be a string"},
+    {"\"" P "inject\":true", P "inject must be a string: in YAML put its value between quotes"},
+    {"\"" P "inject\":\"true\\u0000\"", P "inject holds a NUL"},
     {"\"" P "min-score\":\"70\"", "unknown annotation " P "min-score; allowed behind"},
+    {"\"" P "vault-rol\":\"x\"",
+     "unknown annotation " P "vault-rol (did you mean " P "vault-role?); allowed behind"},
     {"\"" P "\":\"\"", "unknown annotation " P},
     {"\"" P "Inject\":\"true\"", "unknown annotation"},
     {"\"" P "vault-address\":\"http://a@b\"", P "vault-address: address"},

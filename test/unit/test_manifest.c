@@ -21,7 +21,7 @@ static int visit(const char *text, struct ct_buf *out, struct ct_err *err)
 {
     CT_AUTO_YAML yaml = {.n = 0};
     expect_ok(ct_yaml_read(text, strlen(text), "m", &yaml, err), err);
-    return ct_manifest_each(&yaml, "m", note, out, err);
+    return ct_manifest_each(&yaml, "m", NULL, note, out, err);
 }
 
 static void finds_pods(void **state)
@@ -113,10 +113,27 @@ static void refuses(void **state)
     }
 }
 
+static void gives_a_namespace_to_those_that_name_none(void **state)
+{
+    (void)state;
+    CT_AUTO_YAML yaml = {.n = 0};
+    CT_AUTO_BUF out = {.max = 1000};
+    struct ct_err err = {0};
+    static const char text[] =
+        "{apiVersion: v1, kind: PodList, items: [{metadata: {name: a}, spec: {}}, "
+        "{metadata: {name: b, namespace: own}, spec: {}}, {metadata: {namespace: \"\"}, spec: "
+        "{}}]}";
+    expect_ok(ct_yaml_read(text, strlen(text), "m", &yaml, &err), &err);
+    expect_ok(ct_manifest_each(&yaml, "m", "shop", note, &out, &err), &err);
+    assert_string_equal(out.data, "1:1 Pod shop/a (a) in shop; 1:1 Pod own/b (b) in own; "
+                                  "1:1 Pod shop/(without a name) () in shop; ");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(finds_pods),
+        cmocka_unit_test(gives_a_namespace_to_those_that_name_none),
         cmocka_unit_test(refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

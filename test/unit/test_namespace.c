@@ -111,6 +111,8 @@ static void raises_and_never_lowers(void **state)
         assert_int_equal(r, cases[i].points < 0 ? -CT_EDENIED : 0);
         assert_int_equal(c.retry_s, cases[i].retry_s);
         assert_int_equal(c.minimum.of_namespace, cases[i].of_namespace);
+        assert_true(!cases[i].of_namespace ||
+                    c.minimum.asked[CT_SOURCE_NAMESPACE] == c.minimum.points);
         assert_int_equal(c.minimum.points, cases[i].points < 0 ? cases[i].before : cases[i].points);
         if (r != 0) {
             assert_int_equal(c.reason, CT_REASON_NAMESPACE);

@@ -212,7 +212,9 @@ static void refuses_flags(void **state)
         const char *argument;
         const char *part;
     } cases[] = {
-        {"--nmae=x", "unknown option --nmae"},
+        {"--nmae=x", "unknown option --nmae; did you mean --name?"},
+        {"--confg=x", "unknown option --confg; did you mean --config?"},
+        {"--hepl", "unknown option --hepl; did you mean --help?"},
         {"--name", "--name needs a value"},
         {"--name=x", "--name \"x\": no x is allowed"},
         {"--allow=x", "--allow \"x\": no x is allowed"},
@@ -298,6 +300,21 @@ static void refuses_missing_values(void **state)
     int rc = PARSE(&s, &err, "--the-key", "--on");
     expect_error(rc, &err, CT_EINVAL, "--the-key needs a value");
     assert_null(strstr(err.msg, "required"));
+}
+
+// The value of a misspelt flag is no argument of its own, and what was misspelt is not missing.
+static void proposes_what_is_near(void **state)
+{
+    (void)state;
+    struct settings s;
+    struct ct_err err = {0};
+    assert_int_equal(PARSE(&s, &err, "--the-kye", "k", "--onn", "x"), -CT_EINVAL);
+    assert_string_equal(err.msg, "unknown option --the-kye; did you mean --the-key?\n"
+                                 "unknown option --onn; did you mean --on?\n"
+                                 "unexpected argument \"x\"");
+    put_file("{\"wiat\":\"1s\"}");
+    assert_int_equal(PARSE(&s, &err, "--the-key=k", "--config", file_path), -CT_EINVAL);
+    assert_non_null(strstr(err.msg, ": unknown key \"wiat\"; did you mean \"wait\"?"));
 }
 
 static void tells_all_problems(void **state)
@@ -525,6 +542,7 @@ int main(void)
         cmocka_unit_test_setup(refuses_flags, clear_environment),
         cmocka_unit_test(takes_operands),
         cmocka_unit_test_setup(refuses_missing_values, clear_environment),
+        cmocka_unit_test_setup(proposes_what_is_near, clear_environment),
         cmocka_unit_test_setup(tells_all_problems, clear_environment),
         cmocka_unit_test_setup(refuses_files, clear_environment),
         cmocka_unit_test_setup(answers_requests, clear_environment),

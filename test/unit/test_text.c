@@ -116,6 +116,34 @@ static void steps_through_lists(void **state)
     assert_int_equal(n, CT_ARRAY_LEN(expected));
 }
 
+static const char *word_of(const void *cls, size_t i)
+{
+    return ((const char *const *)cls)[i];
+}
+
+static void finds_the_nearest(void **state)
+{
+    (void)state;
+    static const char *const words[] = {
+        "inject", NULL, "run", "a-name-of-more-than-forty-eight-characters-as-it-is", "ran"};
+    const struct {
+        const char *text, *nearest;
+    } cases[] = {
+        {"inejct", "inject"}, {"injec", "inject"},
+        {"inj", NULL},        {"rum", "run"},
+        {"rin", "run"},       {"rann", "ran"},
+        {"", NULL},           {"xyz", NULL},
+        {"run", "run"},       {"a-name-of-more-than-forty-eight-characters-as-it-i", NULL},
+    };
+    for (size_t i = 0; i < CT_ARRAY_LEN(cases); i++) {
+        const char *nearest = ct_text_nearest(cases[i].text, strlen(cases[i].text), word_of, words,
+                                              CT_ARRAY_LEN(words));
+        assert_string_equal(nearest != NULL ? nearest : "(none)",
+                            cases[i].nearest != NULL ? cases[i].nearest : "(none)");
+    }
+    assert_string_equal(ct_text_nearest("injectall", 6, word_of, words, 1), "inject");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -123,6 +151,7 @@ int main(void)
         cmocka_unit_test(reads_numbers),
         cmocka_unit_test(shows_harmlessly),
         cmocka_unit_test(steps_through_lists),
+        cmocka_unit_test(finds_the_nearest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
