@@ -200,27 +200,47 @@ CT_CHECKED static int get(struct ct_kube *kube, const char *path, json_t **ret, 
     return r;
 }
 
+// The kind and the name of "KIND/NAME".
+CT_CHECKED static int read_object(const char *object, const struct object_kind **ret_kind,
+                                  const char **ret_name, struct ct_err *err)
+{
+    struct ct_shown shown;
+    const char *slash = strchrnul(object, '/');
+    *ret_kind = find_kind(object, (size_t)(slash - object));
+    *ret_name = *slash == '/' ? slash + 1 : "";
+    if (*ret_kind != NULL && ct_text_is_subdomain(*ret_name, strlen(*ret_name))) {
+        return 0;
+    }
+    return ct_err_set(err, CT_EINVAL,
+                      "\"%s\": KIND/NAME is allowed, with a kind that makes pods: pod, deployment, "
+                      "statefulset, daemonset, replicaset, job, cronjob and others; a manifest's "
+                      "file is given by --file",
+                      ct_text_show(&shown, object, strlen(object)));
+}
+
+int ct_cli_cluster_check_object(const char *object, struct ct_err *err)
+{
+    const struct object_kind *kind = NULL;
+    const char *name = NULL;
+    return read_object(object, &kind, &name, err);
+}
+
 int ct_cli_cluster_get(struct ct_kube *kube, const char *object, const char *namespace,
                        struct ct_yaml *ret, struct ct_err *err)
 {
     char path[1024];
-    struct ct_shown shown;
-    const char *slash = strchrnul(object, '/');
-    const struct object_kind *kind = find_kind(object, (size_t)(slash - object));
-    const char *name = *slash == '/' ? slash + 1 : "";
+    const struct object_kind *kind = NULL;
+    const char *name = NULL;
     const char *context = ct_kube_namespace(kube);
-    if (kind == NULL || !ct_text_is_subdomain(name, strlen(name))) {
-        return ct_err_set(
-            err, CT_EINVAL,
-            "\"%s\": KIND/NAME is allowed, with a kind that makes pods: pod, "
-            "deployment, statefulset, daemonset, replicaset, job, cronjob and others; a "
-            "manifest's file is given by --file",
-            ct_text_show(&shown, object, strlen(object)));
+    int r = read_object(object, &kind, &name, err);
+    if (r < 0) {
+        return r;
     }
     if (namespace == NULL) {
         namespace = context != NULL ? context : "default";
     }
     if (!ct_text_is_label(namespace, strlen(namespace))) {
+        struct ct_shown shown;
         return ct_err_set(err, CT_EINVAL, "\"%s\" is no name of a namespace",
                           ct_text_show(&shown, namespace, strlen(namespace)));
     }
@@ -231,7 +251,7 @@ int ct_cli_cluster_get(struct ct_kube *kube, const char *object, const char *nam
         return ct_err_set(err, CT_ENOMEM, "out of memory for %s", object);
     }
     ret->documents = document;
-    int r = get(kube, path, &document->value, err);
+    r = get(kube, path, &document->value, err);
     ret->n = r == 0 ? 1 : 0;
     return r;
 }

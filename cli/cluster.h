@@ -23,6 +23,9 @@ CT_CHECKED int ct_cli_cluster_list(struct ct_kube *kube, const struct ct_kind *w
 CT_CHECKED int ct_cli_cluster_get(struct ct_kube *kube, const char *object, const char *namespace,
                                   struct ct_yaml *ret, struct ct_err *err);
 
+// Is this such an object's name? Asks nobody. CT_EINVAL says what is allowed.
+CT_CHECKED int ct_cli_cluster_check_object(const char *object, struct ct_err *err);
+
 // The webhook's settings in the ConfigMap that the chart makes in `namespace`: a new text. CT_ENOTFOUND.
 CT_CHECKED int ct_cli_cluster_settings(struct ct_kube *kube, const char *namespace, char **ret,
                                        struct ct_err *err);

@@ -3,6 +3,7 @@
 // cloudtaser explain: what score the pods of a manifest would reach, check by check and node by node.
 #include <string.h>
 
+#include "cluster.h"
 #include "command.h"
 #include "decide.h"
 #include "explain_json.h"
@@ -208,7 +209,8 @@ static int work(void *cls, struct ct_err *err)
                          "name what to explain: a manifest by --file, or KIND/NAME in the cluster");
         return CT_EXIT_USAGE;
     }
-    int r = ct_operator_know(settings, true, err);
+    int r = settings->object != NULL ? ct_cli_cluster_check_object(settings->object, err) : 0;
+    r = r < 0 ? r : ct_operator_know(settings, true, err);
     r = r < 0 ? r : ct_operator_read(settings, &yaml, &what, err);
     if (r < 0) {
         return ct_operator_status(r);

@@ -262,7 +262,9 @@ class Cluster(unittest.TestCase):
             code, out, err = self.run_it(*arguments)
             self.assertEqual((code, out), (2, ""), err)
             self.assertIn(sentence, err)
-        code, out, err = self.run_it(*arguments, "--config", self.manifest)
+        settings = self.folder / "settings.json"
+        settings.write_text("{}")
+        code, out, err = self.run_it(*arguments, "--config", settings)
         self.assertEqual((code, out), (2, ""), err)
         self.assertIn(f"--config cannot be given beside {where}", err)
         self.server.put(path, {"kind": "ConfigMap"})

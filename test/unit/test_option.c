@@ -323,7 +323,7 @@ static void tells_all_problems(void **state)
     struct settings s;
     struct ct_err err = {0};
     assert_int_equal(setenv("CT_TEST_PROG_MODE", "lax", 1), 0);
-    put_file("{\"wait\":\"x\",\"what\":1,\"number\":\"7\"}");
+    put_file("{\"wait\":\"x\",\"frob\":1,\"number\":\"7\"}");
     int rc = PARSE(&s, &err, "--config", file_path, "--bad", "--name=x");
     assert_int_equal(rc, -CT_EINVAL);
     char expected[400];
@@ -332,7 +332,7 @@ static void tells_all_problems(void **state)
                    "--name \"x\": no x is allowed\n"
                    "CT_TEST_PROG_MODE \"lax\": allowed: enforce, warn\n"
                    "wait in %s \"x\": a number with ms, s, m or h behind it is allowed\n"
-                   "%s: unknown key \"what\"\n"
+                   "%s: unknown key \"frob\"\n"
                    "%s: \"number\" must be a whole number\n"
                    "--the-key is required",
                    file_path, file_path, file_path);
