@@ -186,26 +186,47 @@ static void zsh_option(const struct ct_command *command, const struct ct_option 
     (void)fputc('\'', stdout);
 }
 
+// Behind "--" the shell completes as if the program's own command line stood there.
+static void zsh_program(void)
+{
+    (void)fputs("            local end=${words[(i)--]}\n"
+                "            if (( end < CURRENT )); then\n"
+                "                shift $end words\n"
+                "                (( CURRENT -= end ))\n"
+                "                _normal\n"
+                "                return\n"
+                "            fi\n",
+                stdout);
+}
+
+// No variable is called `commands`: that is the shell's own table, which _normal looks into.
 static void write_zsh(void)
 {
-    (void)fputs("#compdef cloudtaser\n_cloudtaser() {\n    local -a commands=(\n", stdout);
+    (void)fputs("#compdef cloudtaser\n_cloudtaser() {\n    local -a known=(\n", stdout);
     for (size_t i = 0; i < ct_n_commands; i++) {
         (void)printf("        '%s:", ct_commands[i].name);
         print_quoted(ct_commands[i].summary, ":\\");
         (void)fputs("'\n", stdout);
     }
-    (void)fputs("    )\n    if (( CURRENT == 2 )); then\n"
-                "        _describe command commands\n        return\n    fi\n"
-                "    local command=$words[2]\n    shift words\n    (( CURRENT-- ))\n"
-                "    case $command in\n",
-                stdout);
+    (void)fputs(
+        "    )\n    if (( CURRENT == 2 )); then\n"
+        "        if [[ $PREFIX = -* ]]; then\n"
+        "            _arguments '--help[Show the commands.]' '--version[Show the version.]'\n"
+        "        else\n            _describe command known\n        fi\n"
+        "        return\n    fi\n"
+        "    local command=$words[2]\n    shift words\n    (( CURRENT-- ))\n"
+        "    case $command in\n",
+        stdout);
     for (size_t i = 0; i < ct_n_commands; i++) {
-        (void)printf("        %s)\n            _arguments", ct_commands[i].name);
+        (void)printf("        %s)\n", ct_commands[i].name);
+        if (takes_program(&ct_commands[i])) {
+            zsh_program();
+        }
+        (void)fputs("            _arguments", stdout);
         each_option(&ct_commands[i], zsh_option);
         (void)fputs(ct_commands[i].run == ct_completion_run
                         ? " \\\n            '1:shell:(bash zsh fish)' ;;\n"
-                    : takes_program(&ct_commands[i]) ? " \\\n            '*:::program:_normal' ;;\n"
-                                                     : " ;;\n",
+                        : " ;;\n",
                     stdout);
     }
     (void)fputs("    esac\n}\ncompdef _cloudtaser cloudtaser\n", stdout);
@@ -240,7 +261,18 @@ static void fish_option(const struct ct_command *command, const struct ct_option
 
 static void write_fish(void)
 {
-    (void)fputs("complete -c cloudtaser -f\n", stdout);
+    (void)fputs(
+        "complete -c cloudtaser -f\n"
+        "complete -c cloudtaser -n __fish_use_subcommand -l help -d 'Show the commands.'\n"
+        "complete -c cloudtaser -n __fish_use_subcommand -l version -d 'Show the version.'\n"
+        // Behind "--" as if the program's own command line stood there.
+        "function __cloudtaser_program\n"
+        "    set -l words (commandline -opc)\n"
+        "    set -l at (contains -i -- -- $words); or return\n"
+        "    set -e words[1..$at]\n"
+        "    complete -C (string join ' ' -- (string escape -- $words) (commandline -ct))\n"
+        "end\n",
+        stdout);
     for (size_t i = 0; i < ct_n_commands; i++) {
         (void)printf("complete -c cloudtaser -n __fish_use_subcommand -a %s", ct_commands[i].name);
         fish_text(ct_commands[i].summary);
@@ -252,7 +284,7 @@ static void write_fish(void)
         if (takes_program(&ct_commands[i])) {
             (void)printf(
                 "complete -c cloudtaser -n '__fish_seen_subcommand_from %s; and contains -- "
-                "-- (commandline -opc)' -F\n",
+                "-- (commandline -opc)' -a '(__cloudtaser_program)'\n",
                 ct_commands[i].name);
         }
         each_option(&ct_commands[i], fish_option);

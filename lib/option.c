@@ -322,8 +322,9 @@ static void read_letter(struct parser *p, char **argv, int argc, int *at)
     take_flag(p, i, flag_value(equals, is_bool, argv, argc, at), flag);
 }
 
-// An argument without a flag. "-" is none: it would be taken for one that was forgotten.
-static void read_operand(struct parser *p, const char *arg)
+// An argument without a flag. "-" is none: it would be taken for one that was forgotten. False where all
+// that follows would be refused for the same reason.
+static bool read_operand(struct parser *p, const char *arg)
 {
     struct ct_shown shown;
     size_t i = 0;
@@ -333,9 +334,13 @@ static void read_operand(struct parser *p, const char *arg)
     const char *text = ct_text_show(&shown, arg, strlen(arg));
     if (i < p->table->n && arg[0] != '-' && arg[0] != '\0') {
         take_flag(p, i, arg, p->table->options[i].argument);
-    } else {
-        (void)ct_err_add(&p->all, "\n", CT_EINVAL, "unexpected argument \"%s\"", text);
+        return true;
     }
+    const char *operands = p->table->operands;
+    (void)ct_err_add(&p->all, "\n", CT_EINVAL, "unexpected argument \"%s\"%s%s", text,
+                     operands != NULL ? "; behind the options stands " : "",
+                     operands != NULL ? operands : "");
+    return operands == NULL;
 }
 
 static void read_flags(struct parser *p, int argc, char **argv)
@@ -346,8 +351,8 @@ static void read_flags(struct parser *p, int argc, char **argv)
             read_flag(p, argv, argc, &at);
         } else if (arg[0] == '-' && arg[1] != '-' && arg[1] != '\0') {
             read_letter(p, argv, argc, &at);
-        } else {
-            read_operand(p, arg);
+        } else if (!read_operand(p, arg)) {
+            return;
         }
     }
 }

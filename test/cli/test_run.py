@@ -212,7 +212,7 @@ class Ends(Base):
         cases = [
             ([], {}, "no program to start: put it behind --"),
             (["--"], {}, "no program to start: put it behind --"),
-            (["/bin/true"], {}, 'unexpected argument "/bin/true"'),
+            (["/bin/true", "x"], {}, 'unexpected argument "/bin/true"; behind the options stands -- PROGRAM'),
             (["--nonsense", *end], {}, "unknown option --nonsense"),
             (end, {"VAULT_ADDR": None}, "where is Vault?"),
             (end, {"VAULT_ADDR": "vault:8200"}, "https://HOST[:PORT]"),
