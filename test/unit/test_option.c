@@ -312,9 +312,9 @@ static void proposes_what_is_near(void **state)
     assert_string_equal(err.msg, "unknown option --the-kye; did you mean --the-key?\n"
                                  "unknown option --onn; did you mean --on?\n"
                                  "unexpected argument \"x\"");
-    put_file("{\"wiat\":\"1s\"}");
+    put_file("{\"waot\":\"1s\"}");
     assert_int_equal(PARSE(&s, &err, "--the-key=k", "--config", file_path), -CT_EINVAL);
-    assert_non_null(strstr(err.msg, ": unknown key \"wiat\"; did you mean \"wait\"?"));
+    assert_non_null(strstr(err.msg, ": unknown key \"waot\"; did you mean \"wait\"?"));
 }
 
 static void tells_all_problems(void **state)
