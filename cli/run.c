@@ -99,6 +99,15 @@ static const struct ct_option options[] = {
      .offset = AT(require),
      .argument = "CHECK",
      .help = "A check that must pass, whatever the sum."},
+    {.name = "launcher",
+     .kind = CT_OPTION_CHOICE,
+     .offset = AT(launcher),
+     .fallback = "auto",
+     .argument = "MODE",
+     .choices = ct_launcher_mode_names,
+     .help = "What is done about a shell, tini, gosu and the like: auto follows those that come to one "
+             "program, follow all of them, and deliver gives them the secrets in the clear, at the "
+             "points' price."},
     {.name = "plain-environment",
      .kind = CT_OPTION_BOOL,
      .offset = AT(plain_environment),

@@ -21,6 +21,7 @@ struct ct_run_settings {
     int min_score;
     unsigned timeout_ms, retry_budget_ms;
     int log_format; // 0 text, 1 JSON
+    int launcher;   // an enum ct_launcher_mode
     char *wrapper;
     char **command; // the program's, NULL-terminated; borrowed
 };

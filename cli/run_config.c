@@ -175,6 +175,7 @@ int ct_run_config(const struct ct_run_settings *s, struct ct_config *ret, const 
     c->timeout_ms = s->timeout_ms;
     c->retry_budget_ms = s->retry_budget_ms;
     c->json_log = s->log_format == 1;
+    c->launcher = (enum ct_launcher_mode)s->launcher;
     (void)snprintf(c->auth_path, sizeof(c->auth_path), "%s", ct_auth_name(c->auth));
     int r = set_address(s, c, err);
     r = r < 0 ? r : read_truth("VAULT_SKIP_VERIFY", &skip_verify, err);

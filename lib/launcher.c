@@ -324,7 +324,7 @@ const char *ct_launcher_name(const char *exe_path, const char *const *argv, size
     return ct_launcher_find(exe_path, argv, argc).name;
 }
 
-static const char *const modes[CT_LAUNCHER_MODES] = {
+const char *const ct_launcher_mode_names[CT_LAUNCHER_MODES + 1] = {
     [CT_LAUNCHER_AUTO] = "auto",
     [CT_LAUNCHER_FOLLOW] = "follow",
     [CT_LAUNCHER_DELIVER] = "deliver",
@@ -332,13 +332,13 @@ static const char *const modes[CT_LAUNCHER_MODES] = {
 
 const char *ct_launcher_mode_name(enum ct_launcher_mode mode)
 {
-    return modes[mode];
+    return ct_launcher_mode_names[mode];
 }
 
 int ct_launcher_mode_from_name(const char *name)
 {
     for (int i = 0; i < CT_LAUNCHER_MODES; i++) {
-        if (strcmp(modes[i], name) == 0) {
+        if (strcmp(ct_launcher_mode_names[i], name) == 0) {
             return i;
         }
     }

@@ -175,6 +175,8 @@ static void refuses_documents(void **state)
          "token-fd is for the method token alone, instead of token-file"},
         {"{\"version\":1,\"address\":\"https://v\",\"auth\":\"token\",\"token-fd\":2}", CT_EINVAL,
          "token-fd must be a whole number from 3 to 1048576"},
+        {"{" BASE ",\"min-score\":55,\"min-score\":0}", CT_EINVAL,
+         "the key \"min-score\" stands twice in one object"},
         {"{" BASE ",\"min_score\":1}", CT_EINVAL, "unknown key \"min_score\""},
         {"{" BASE ",\"min-score\":76}", CT_EINVAL, "min-score must be a whole number from 0 to 75"},
         {"{" BASE ",\"min-score\":-1}", CT_EINVAL, "from 0 to 75"},
