@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "assume.h"
 #include "exit_code.h"
 #include "spawn.h"
 #include "supervise.h"
@@ -365,7 +366,7 @@ void ct_chain_kill(struct ct_chain *c)
         (void)add_task(c, c->child, NULL);
     }
     for (size_t i = 0; i < c->n; i++) {
-        (void)kill(c->task[i], SIGKILL);
+        (void)ct_assume_kill(c->task[i], SIGKILL);
         (void)ptrace(PTRACE_KILL, c->task[i], NULL, NULL);
     }
     for (int i = 0; c->n > 0 && i < KILL_TRIES; i++) {

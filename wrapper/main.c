@@ -380,18 +380,19 @@ static int start(struct wrapper *w, struct ct_err *err)
     return code != 0 ? code : launch(w, err);
 }
 
-// The app was ended to be started again: by this program anew, in the same process, so that every
-// proof is made again and nothing of the old values is left. What the app left running would hold
-// its ports and files.
-static void start_again(struct wrapper *w)
+// The app was ended, with this code, to be started again: by this program anew, in the same process, so
+// that every proof is made again and nothing of the old values is left. What the app left running would
+// hold its ports and files. Returns the exit code when it is not to be, or fails.
+static int start_again(struct wrapper *w, int code)
 {
-    if (getpid() == 1) {
-        (void)kill(-1, SIGKILL);
-        while (waitpid(-1, NULL, __WALL) > 0) {
-        }
+    if (ct_supervise_asked_to_end()) {
+        return code;
+    }
+    if (!ct_supervise_end_rest()) {
+        return fail(CT_EXIT_OTHER, "the app cannot be started again: what it left running does not end");
     }
     if (ct_supervise_asked_to_end()) {
-        return;
+        return code;
     }
     const struct sigaction ignore = {.sa_handler = SIG_IGN};
     if (w->child_ignored) {
@@ -400,7 +401,9 @@ static void start_again(struct wrapper *w)
     (void)setrlimit(RLIMIT_CORE, &w->core);
     ct_supervise_restore(&w->app_mask);
     (void)execve("/proc/self/exe", w->self, w->environment);
-    ct_log(CT_LOG_ERROR, "the app cannot be started again: /proc/self/exe: %s", strerror(errno));
+    struct ct_err err;
+    (void)ct_err_errno(&err, "the app cannot be started again: /proc/self/exe");
+    return fail(CT_EXIT_OTHER, err.msg);
 }
 
 // Nothing but the app's end ends it from here on.
@@ -418,12 +421,11 @@ _Noreturn static void run(struct wrapper *w)
                w->argv[0]);
     } else {
         ct_log(CT_LOG_INFO, "started %s (pid %d)", w->argv[0], (int)w->app.pid);
-        // What is to be signalled is what gets all other signals: a launcher that stays, or the app.
-        ct_beside_released(&w->beside, w->vault, &w->config, &w->facts, w->app.child);
+        ct_beside_released(&w->beside, w->vault, &w->config, &w->facts, w->app.pid, w->app.child);
     }
     int code = w->app.ended ? w->app.exit_code : ct_supervise(w->app.child);
     if (ct_beside_wants_restart(&w->beside)) {
-        start_again(w);
+        code = start_again(w, code);
     }
     if (ct_beside_end(&w->beside)) {
         ct_vault_free(w->vault);
