@@ -294,6 +294,30 @@ int ct_chain_unhold(pid_t pid, uint64_t mask, struct ct_err *err)
     return set_mask(pid, &mask, err);
 }
 
+// Only SIGKILL takes a process out of a stop; it ends then, if not at once.
+bool ct_chain_lost(struct ct_chain *c, const struct ct_inject *in)
+{
+    const struct timespec pause = {.tv_nsec = POLL_NS};
+    unsigned long unused = 0;
+    if (in->ended) {
+        note_end(c, in->pid, in->end_status);
+        return true;
+    }
+    for (long waited = 0; waited < LET_GO_MS * 1000L; waited += POLL_NS / 1000) {
+        int status = 0;
+        pid_t got = waitpid(in->pid, &status, WNOHANG | __WALL);
+        if (got == in->pid && !WIFSTOPPED(status)) {
+            note_end(c, in->pid, status);
+            return true;
+        }
+        if (got < 0 || ptrace(PTRACE_GETEVENTMSG, in->pid, NULL, &unused) == 0) {
+            return false; // it is there, stopped
+        }
+        (void)nanosleep(&pause, NULL);
+    }
+    return false;
+}
+
 static int resume(pid_t pid, enum ct_chain_rule rule, const void *mask, bool stop,
                   struct ct_err *err)
 {

@@ -17,6 +17,8 @@
 #include "score.h"
 #include "secrets.h"
 
+// How the placeholder begins that stands for a secret. Behind it comes ":" and a random text, another at each
+// start: a helper that makes a password of it, such as a database's set-up, must not make a known one.
 #define CT_LAUNCH_PLACEHOLDER "cloudtaser:secret"
 
 struct ct_launch_spec {

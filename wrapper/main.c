@@ -262,7 +262,7 @@ static void tell_followed(void *cls, const char *launcher, pid_t pid)
     }
     ct_log(CT_LOG_INFO,
            "following %s (pid %d) to the program that it starts: until then %.64s%s hold%s the "
-           "placeholder " CT_LAUNCH_PLACEHOLDER,
+           "placeholder " CT_LAUNCH_PLACEHOLDER ":…",
            launcher, (int)pid, first->name, more, w->secrets.n > 1 ? "" : "s");
 }
 
