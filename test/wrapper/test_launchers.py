@@ -228,6 +228,12 @@ class Followed(Base):
                 told = self.assert_followed(self.run_it([*command, *self.app(3)], prefix=prefix), 3)
                 self.assertEqual(told["uid"], NOBODY)
 
+    def test_a_variable_that_no_shell_heeds(self):
+        """ENV names a start-up file of interactive shells alone; many give it other meanings."""
+        for shell in ["dash"], ["bash"], ["busybox", "sh"]:
+            with self.subTest(shell=shell):
+                self.assert_followed(self.run_it([*shell, "-c", 'cd / && "$@"', "x", *self.app(0)], {"ENV": "production"}))
+
     def test_helpers_see_placeholders(self):
         seen = set()
         for start in 1, 2:
@@ -331,6 +337,17 @@ class NotFollowed(Base):
                     self.assertEqual(result.returncode, 7, result.stderr)
                     self.assertTrue(json.loads(result.stdout)["value"] == bad_vault.VALUE)
                     self.assert_in_the_clear(result, f"{shell[-1]} hands its environment on in the clear ({reason}")
+
+    def test_a_start_up_file_is_a_script_too(self):
+        startup = self.rig.folder / "startup"
+        startup.write_text('printenv S >>"$NOTES"\n')
+        shell = ["bash", "-c", '"$@"', "x", *self.app(0)]
+        self.assert_in_the_clear(self.run_it(shell, {"BASH_ENV": str(startup)}),
+                                 "bash hands its environment on in the clear (its script starts programs")
+        # Set by a launcher on the way: what the file starts must not be taken for the app.
+        result = self.run_it(["env", f"BASH_ENV={startup}", *shell])
+        self.assertIn("Protection score: 10/75", result.stderr)
+        self.assertTrue(json.loads(result.stdout)["value"] == bad_vault.VALUE)
 
     def test_below_the_minimum_the_whole_tree_is_killed(self):
         command = ["tini", "-s", "--", "dash", "-c", 'sleep 100 & mkdir "$DATA"; exec "$@"', "x",
@@ -443,6 +460,22 @@ class WhileFollowed(Base):
         self.assertEqual(process.stdout.readline(), "got TERM\n")
         process.wait(20)
         self.assertEqual(process.returncode, 33)
+
+    def test_signals_reach_another_user_without_the_right_to_send_them(self):
+        """Root without CAP_KILL, as where all capabilities are dropped but those that gosu needs."""
+        app = "import signal, sys\nsignal.signal(15, lambda *_: sys.exit(21))\nprint('ready', flush=True)\nsignal.pause()"
+        prefix = ["setpriv", "--bounding-set=-kill", "--inh-caps=-kill"]
+        control = subprocess.Popen(["sleep", "1000"], user=NOBODY)
+        self.addCleanup(self.end, control)
+        refused = subprocess.run([*prefix, "kill", str(control.pid)], capture_output=True, text=True, check=False)
+        self.assertIn("not permitted", refused.stderr, "the control: it may not")
+        control.kill()
+        for launcher in ["gosu", "nobody"], ["dash", "-c", 'exec gosu nobody "$@"', "x"]:
+            with self.subTest(launcher=launcher):
+                process = self.start([*launcher, harness.PYTHON, "-c", app], prefix=prefix)
+                self.assertEqual(process.stdout.readline(), "ready\n")
+                process.send_signal(signal.SIGTERM)
+                self.assertEqual(process.wait(20), 21)
 
     def test_an_untrapped_signal_ends_it(self):
         for number in signal.SIGTERM, signal.SIGINT, signal.SIGKILL:
