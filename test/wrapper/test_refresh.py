@@ -172,12 +172,12 @@ GOES = ["dash", "-c", 'exec "$@"', "x"]
 FULL = "Protection score: 55/75"
 
 
-def named(marker):
-    """Processes with this argument."""
+def sleeping(marker):
+    """What the apps with this marker have left behind."""
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
-            if marker.encode() in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+            if pathlib.Path(f"/proc/{pid}/cmdline").read_bytes() == f"sleep\0{marker}\0".encode():
                 found.append(int(pid))
         except OSError:
             continue
@@ -242,21 +242,22 @@ class Restarted(Base):
         processes = [self.start_below(launcher, heeds="ignores", marker=marker)
                      for launcher, marker in zip(([], TINI), markers)]
         before = [self.app_of(process.first_line, OLD) for process in processes]
-        self.assertEqual([len(named(marker)) for marker in markers], [2, 2], "the app and what it leaves behind")
+        left = [sleeping(marker) for marker in markers]
+        self.assertEqual([len(pids) for pids in left], [1, 1])
         self.vault.value = NEW
         for process in processes:
             self.assertEqual(process.stdout.readline(), f"signal 15 {OLD[-6:]}\n")
         begin = time.monotonic()
-        for process, old, marker in zip(processes, before, markers):
+        for process, old, marker, pids in zip(processes, before, markers, left):
             new = self.app_of(process.stdout.readline(), NEW)
             self.assertGreater(time.monotonic() - begin, 8, "it has its time")
             self.assertLess(time.monotonic() - begin, 25)
             self.assertFalse(pathlib.Path(f"/proc/{old}").exists())
-            # The old sleep too, though its parent was gone and this wrapper is no PID 1.
-            self.assertEqual(len(named(marker)), 3 if process is processes[1] else 2, named(marker))
+            # So is what it left behind, though this wrapper is no PID 1.
+            self.assertEqual([pid for pid in sleeping(marker) if pid in pids], [])
             os.kill(new, signal.SIGKILL)
             self.assertEqual(process.wait(10), 137)
-            for pid in named(marker):
+            for pid in sleeping(marker):
                 os.kill(pid, signal.SIGKILL)
 
     def test_another_user_without_the_right_to_signal_it(self):
@@ -265,7 +266,7 @@ class Restarted(Base):
                   "--bounding-set=-kill", "--inh-caps=-kill"]
         marker = "1000.19"
         process = self.start_below(["gosu", "nobody"], prefix=prefix, marker=marker)
-        (before,) = [pid for pid in named(marker) if harness.status(pid, "Name") == "sleep"]
+        (before,) = sleeping(marker)
         self.vault.value = NEW
         self.assertEqual(process.stdout.readline(), f"signal 15 {OLD[-6:]}\n")
         self.app_of(process.stdout.readline(), NEW)
