@@ -29,6 +29,10 @@ struct ct_chain {
     bool drop_cont; // a SIGCONT to it is this code's own
     pid_t task[CT_CHAIN_MAX];
     size_t n;
+    // Told once when nobody's exec has counted for that long. Set after ct_chain_begin(); NULL: not told.
+    void (*late)(void *cls);
+    void *cls;
+    unsigned late_ms;
 };
 
 // Takes over a child that is stopped at the exit of its execve, traced by PTRACE_TRACEME, all signals

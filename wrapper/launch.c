@@ -311,8 +311,12 @@ static int begin_following(struct launch *l, struct ct_launched *ret, struct ct_
     ret->followed = true;
     ret->pid = -1; // whatever is to be killed now, the chain knows
     ret->child = pid;
-    return ct_chain_begin(&l->chain, pid, l->verdict.rule, l->spec->signal_mask,
-                          l->inject.stop_seen, err);
+    status = ct_chain_begin(&l->chain, pid, l->verdict.rule, l->spec->signal_mask,
+                            l->inject.stop_seen, err);
+    l->chain.late = l->spec->late;
+    l->chain.cls = l->spec->cls;
+    l->chain.late_ms = l->spec->late_ms;
+    return status;
 }
 
 // At an exec of the chain's. *ret_arrived: it is the app, and everything is done for it.

@@ -32,7 +32,10 @@ struct ct_launch_spec {
     enum ct_launcher_mode launcher; // what is done about launchers
     // Called once, before a launcher that is followed runs. NULL: nobody wants to know.
     void (*followed)(void *cls, const char *launcher, pid_t pid);
+    // Called once when none of it has become a program for late_ms. Likewise.
+    void (*late)(void *cls);
     void *cls;
+    unsigned late_ms;
 };
 
 struct ct_launched {

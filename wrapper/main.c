@@ -28,6 +28,10 @@
 #include "termination.h"
 #include "vault.h"
 
+#define LATE_MS 30000u // without a program, before that is worth a line
+#define HOW_TO_LAUNCH                                                                              \
+    "Start the program by exec, or set cloudtaser.io/launcher to \"deliver\""
+
 static const char usage[] =
     "usage: cloudtaser-wrapper -- PROGRAM [ARGUMENT...]\n"
     "       cloudtaser-wrapper --version | --help\n"
@@ -266,6 +270,17 @@ static void tell_followed(void *cls, const char *launcher, pid_t pid)
            launcher, (int)pid, first->name, more, w->secrets.n > 1 ? "" : "s");
 }
 
+// A script may have passed its `exec` by: then its programs run on with placeholders, and only its end
+// would tell.
+static void tell_late(void *cls)
+{
+    (void)cls;
+    ct_log(CT_LOG_WARN,
+           "no program has come of the launcher for %u s: whatever it has started meanwhile holds "
+           "placeholders instead of secrets. " HOW_TO_LAUNCH,
+           LATE_MS / 1000);
+}
+
 static void warn_withheld(const struct wrapper *w)
 {
     if (w->app.withheld > 0) {
@@ -288,7 +303,9 @@ static int launch(struct wrapper *w, struct ct_err *err)
         .core = &w->core,
         .launcher = w->config.launcher,
         .followed = tell_followed,
+        .late = tell_late,
         .cls = w,
+        .late_ms = LATE_MS,
     };
     ct_supervise_fork_follows();
     int rc = ct_launch_prepare(&spec, &w->facts, &w->app, err);
@@ -416,8 +433,8 @@ _Noreturn static void run(struct wrapper *w)
     ct_close_fd(&w->app.maps_fd);
     if (w->app.over) {
         ct_log(CT_LOG_WARN,
-               "no program came of %s: whatever it ran got placeholders instead of secrets. Start "
-               "the program by exec, or set cloudtaser.io/launcher to \"deliver\"",
+               "no program came of %s: whatever it ran got placeholders instead of secrets. "
+               HOW_TO_LAUNCH,
                w->argv[0]);
     } else {
         ct_log(CT_LOG_INFO, "started %s (pid %d)", w->argv[0], (int)w->app.pid);

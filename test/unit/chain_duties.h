@@ -21,6 +21,7 @@
 #define APP_OK 42
 #define LAUNCHER_EXIT 7
 #define MANY 300
+#define SLOW_MS 2000
 
 static char own_path[4096];
 static char folder[] = "/tmp/ct-chain-XXXXXX";
@@ -127,6 +128,19 @@ static int launcher_helpers(void)
         if (wait_for_code(pid) != 0) {
             return 95;
         }
+    }
+    become("getenv");
+}
+
+static int launcher_slow(void)
+{
+    for (int i = 0; i < SLOW_MS / 10; i++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            (void)usleep(10000);
+            _exit(0);
+        }
+        (void)wait_for_code(pid);
     }
     become("getenv");
 }
@@ -260,6 +274,7 @@ static const struct duty launcher_duties[] = {
     {"die", launcher_die},         {"change", launcher_change},
     {"clean", launcher_clean},     {"second", launcher_second},
     {"set-uid", launcher_set_uid}, {"kill", launcher_kill},
+    {"slow", launcher_slow},
 };
 
 static int do_duty(const struct duty *duties, size_t n, const char *name)

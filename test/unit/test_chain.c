@@ -29,6 +29,7 @@ struct fixture {
     const char *environment[8];
     enum ct_launcher_mode mode;
     char followed[32];
+    unsigned late;
 };
 
 static int setup(void **state)
@@ -75,6 +76,12 @@ static void note_followed(void *cls, const char *launcher, pid_t pid)
     (void)snprintf(f->followed, sizeof(f->followed), "%s", launcher);
 }
 
+static void note_late(void *cls)
+{
+    struct fixture *f = cls;
+    f->late++;
+}
+
 static char *const *vector(const char *const *strings)
 {
     return (char *const *)(uintptr_t)strings;
@@ -89,7 +96,9 @@ static int prepare(struct fixture *f, const char *const *argv)
         .signal_mask = &f->mask,
         .launcher = f->mode,
         .followed = note_followed,
+        .late = note_late,
         .cls = f,
+        .late_ms = SLOW_MS / 2,
     };
     return ct_launch_prepare(&spec, &f->facts, &f->app, &f->err);
 }
@@ -207,6 +216,18 @@ static void test_an_app_that_its_launcher_kills(void **state)
         f->app.pid = -1;
     }
     assert_true(held > 0);
+}
+
+// Told once, however many signals come meanwhile.
+static void test_one_that_takes_its_time(void **state)
+{
+    struct fixture *f = *state;
+    expect_ok(prepare_duty(f, "helpers"), &f->err);
+    assert_int_equal(f->late, 0);
+    assert_int_equal(release_and_wait(f), APP_OK);
+    expect_ok(prepare_duty(f, "slow"), &f->err);
+    assert_int_equal(f->late, 1);
+    assert_int_equal(release_and_wait(f), APP_OK);
 }
 
 static void test_too_many_are_refused(void **state)
@@ -355,6 +376,7 @@ int main(int argc, char **argv)
         TEST(test_what_the_launcher_changed_stays),
         TEST(test_a_launcher_that_ends),
         TEST(test_an_app_that_its_launcher_kills),
+        TEST(test_one_that_takes_its_time),
         TEST(test_too_many_are_refused),
         TEST(test_an_app_that_is_abandoned_goes_with_its_launcher),
         TEST(test_delivered_on_request),
