@@ -16,6 +16,7 @@ static const struct launcher_case cases[] = {
     {"bash", {"bash"}, "bash"},
     {"/bin/bash-5.2", {"bash"}, "bash"},
     {"/usr/bin/ksh93", {"ksh"}, "ksh"},
+    {"/tmp/dash (deleted)", {"x"}, "dash"},
     {"/bin/zsh-5.9", {"zsh"}, "zsh"},
     {"/usr/bin/env", {"env", "A=b", "app"}, "env"},
     {"/sbin/tini", {"tini", "--", "app"}, "tini"},
