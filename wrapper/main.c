@@ -3,13 +3,11 @@
 // cloudtaser-wrapper: fetches secrets into secret memory, proves how well they are protected, starts
 // the app with them and stays as its PID 1. Until the app is released any step may fail and end
 // this; from then on nothing but the app's end does.
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 
 #include "beside.h"
 #include "config.h"
