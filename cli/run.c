@@ -105,9 +105,10 @@ static const struct ct_option options[] = {
      .fallback = "auto",
      .argument = "MODE",
      .choices = ct_launcher_mode_names,
-     .help = "What is done about a shell, tini, gosu and the like: auto follows those that come to one "
-             "program, follow all of them, and deliver gives them the secrets in the clear, at the "
-             "points' price."},
+     .help =
+         "What is done about a shell, tini, gosu and the like: auto follows those that come to one "
+         "program, follow all of them, and deliver gives them the secrets in the clear, at the "
+         "points' price."},
     {.name = "plain-environment",
      .kind = CT_OPTION_BOOL,
      .offset = AT(plain_environment),

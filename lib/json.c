@@ -167,10 +167,11 @@ int ct_json_parse(const char *data, size_t len, const char *what, json_t **ret, 
         return ct_err_set(err, CT_ENOMEM, "out of memory while parsing %s", what);
     }
     if (doc == NULL && code == json_error_duplicate_key) {
-        return ct_err_set(err, CT_EINVAL,
-                          "%s is not valid JSON (line %d, column %d): the key \"%s\" stands twice in "
-                          "one object",
-                          what, line, column, key.text);
+        return ct_err_set(
+            err, CT_EINVAL,
+            "%s is not valid JSON (line %d, column %d): the key \"%s\" stands twice in "
+            "one object",
+            what, line, column, key.text);
     }
     if (doc == NULL) {
         return ct_err_set(err, CT_EINVAL, "%s is not valid JSON (line %d, column %d): %s", what,

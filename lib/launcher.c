@@ -216,10 +216,9 @@ static const struct row interpreters[] = {
 
 // Endings of builds for one machine ("gosu-amd64", "tini-static", "busybox.static"), and what /proc says of a
 // program whose file is gone.
-static const char *const endings[] = {"-static",  ".static", "-muslc",   "-musl",
-                                      "-amd64",   "-x86_64", "_x86_64",  "-arm64",
-                                      "-aarch64", ".real",   ".distrib", ".exe",
-                                      " (deleted)"};
+static const char *const endings[] = {"-static",  ".static", "-muslc",    "-musl",    "-amd64",
+                                      "-x86_64",  "_x86_64", "-arm64",    "-aarch64", ".real",
+                                      ".distrib", ".exe",    " (deleted)"};
 
 // Options of the dynamic loader that take the next argument for themselves (ld.so(8)).
 static const char *const loader_options[] = {

@@ -365,7 +365,7 @@ const char *ct_shell_startup_variable(const char *shell)
         const char *shell;
         const char *variable;
     } table[] = {
-        {"bash", "BASH_ENV"}, {"rbash", "BASH_ENV"}, {"ksh", "ENV"},  {"mksh", "ENV"},
+        {"bash", "BASH_ENV"}, {"rbash", "BASH_ENV"}, {"ksh", "ENV"},   {"mksh", "ENV"},
         {"lksh", "ENV"},      {"oksh", "ENV"},       {"pdksh", "ENV"}, {"posh", "ENV"},
     };
     for (size_t i = 0; i < CT_ARRAY_LEN(table); i++) {

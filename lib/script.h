@@ -33,7 +33,7 @@ bool ct_script_uses(const char *text, size_t len, const char *name);
 struct ct_shell_line {
     const char *text; // of -c, or NULL; both point into argv
     const char *file; // the script, or NULL; both NULL: standard input
-    bool startup;     // a login shell or an interactive one: start-up files may start programs first
+    bool startup; // a login shell or an interactive one: start-up files may start programs first
 };
 
 // The variable that names a file which this shell (of the launchers' table) runs before all else, or NULL.

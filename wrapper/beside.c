@@ -240,7 +240,8 @@ void ct_beside_released(struct ct_beside *b, struct ct_vault *vault, const struc
     static const struct ct_vault_hooks vault_hooks = {.look_up = look_up};
     b->facts = facts;
     b->app = app;
-    b->app_fd = app != child ? (int)syscall(SYS_pidfd_open, app, 0) : -1; // before 5.3 there is none
+    b->app_fd =
+        app != child ? (int)syscall(SYS_pidfd_open, app, 0) : -1; // before 5.3 there is none
     b->child = child;
     renewal_hooks.cls = b;
     ct_vault_go_on(vault, &vault_hooks);

@@ -29,8 +29,8 @@ struct ct_beside {
     uint64_t look_ms; // when they are read next, CLOCK_MONOTONIC
     bool told_unreadable;
     pid_t app;
-    int app_fd;  // its pidfd, where it is not this process's own child; else -1
-    pid_t child; // what gets all other signals: a launcher that stays, or the app
+    int app_fd;          // its pidfd, where it is not this process's own child; else -1
+    pid_t child;         // what gets all other signals: a launcher that stays, or the app
     atomic_bool restart; // the app is being ended, to be started again
     struct ct_secmem_area stack;
     pthread_t thread;

@@ -253,8 +253,8 @@ static void take_signal(struct ct_chain *c, uint64_t late_at_ms)
     const struct timespec patience = {.tv_sec = (time_t)(left / 1000),
                                       .tv_nsec = (long)(left % 1000) * 1000000};
     siginfo_t info = {0};
-    if (syscall(SYS_rt_sigtimedwait, &all, &info, c->late != NULL ? &patience : NULL,
-                sizeof(all)) > 0) {
+    if (syscall(SYS_rt_sigtimedwait, &all, &info, c->late != NULL ? &patience : NULL, sizeof(all)) >
+        0) {
         ct_supervise_forward(&info, c->child);
     } else if (c->late != NULL && now_ms() >= late_at_ms) {
         c->late(c->cls);

@@ -339,7 +339,8 @@ int ct_delivery_run(struct ct_delivery *d, struct ct_inject *in, const struct ct
         // Is it what was put there? A program must never be given a secret by mistake.
         (void)read_variable(in->pid, stack, i, found);
         if (strncmp(found, image->envp[i], sizeof(found) - 1) != 0) {
-            return ct_err_set(err, CT_EDENIED, "the program was given another environment than asked");
+            return ct_err_set(err, CT_EDENIED,
+                              "the program was given another environment than asked");
         }
         uintptr_t value = d->app_base + ct_delivery_offset(secrets, image->secret[i] - 1);
         status = point_slot(in, stack, i, value, err);

@@ -56,8 +56,8 @@ static void measure(const struct ct_image *image, char *const *argv, char *const
     }
     for (; environment[env] != NULL; env++) {
         uint32_t s = find_secret(secrets, environment[env]);
-        bytes += s != 0 ? placeholder_size(image, &secrets->item[s - 1])
-                        : strlen(environment[env]) + 1;
+        bytes +=
+            s != 0 ? placeholder_size(image, &secrets->item[s - 1]) : strlen(environment[env]) + 1;
     }
     for (size_t i = 0; i < secrets->n; i++) {
         bytes += placeholder_size(image, &secrets->item[i]);

@@ -225,11 +225,10 @@ static int deliver(struct launch *l, struct ct_launched *ret, struct ct_err *err
         ct_app_proof_none(l->facts, "%s hands its environment on in the clear%s",
                           l->verdict.launcher, l->verdict.why);
     }
-    status = l->followed
-                 ? ct_delivery_run_given(&l->delivery, &l->inject, &l->stack, &l->given,
-                                         l->image.placeholder, err)
-                 : ct_delivery_run(&l->delivery, &l->inject, &l->stack, &l->image, l->spec->secrets,
-                                   err);
+    status = l->followed ? ct_delivery_run_given(&l->delivery, &l->inject, &l->stack, &l->given,
+                                                 l->image.placeholder, err)
+                         : ct_delivery_run(&l->delivery, &l->inject, &l->stack, &l->image,
+                                           l->spec->secrets, err);
     // This process's view goes at once: the proofs fork a process that is open to attack.
     ct_delivery_done(&l->delivery);
     return status;

@@ -27,8 +27,7 @@
 #include "vault.h"
 
 #define LATE_MS 30000u // without a program, before that is worth a line
-#define HOW_TO_LAUNCH                                                                              \
-    "Start the program by exec, or set cloudtaser.io/launcher to \"deliver\""
+#define HOW_TO_LAUNCH "Start the program by exec, or set cloudtaser.io/launcher to \"deliver\""
 
 static const char usage[] =
     "usage: cloudtaser-wrapper -- PROGRAM [ARGUMENT...]\n"
@@ -404,7 +403,8 @@ static int start_again(struct wrapper *w, int code)
         return code;
     }
     if (!ct_supervise_end_rest()) {
-        return fail(CT_EXIT_OTHER, "the app cannot be started again: what it left running does not end");
+        return fail(CT_EXIT_OTHER,
+                    "the app cannot be started again: what it left running does not end");
     }
     if (ct_supervise_asked_to_end()) {
         return code;
@@ -431,8 +431,8 @@ _Noreturn static void run(struct wrapper *w)
     ct_close_fd(&w->app.maps_fd);
     if (w->app.over) {
         ct_log(CT_LOG_WARN,
-               "no program came of %s: whatever it ran got placeholders instead of secrets. "
-               HOW_TO_LAUNCH,
+               "no program came of %s: whatever it ran got placeholders instead of "
+               "secrets. " HOW_TO_LAUNCH,
                w->argv[0]);
     } else {
         ct_log(CT_LOG_INFO, "started %s (pid %d)", w->argv[0], (int)w->app.pid);

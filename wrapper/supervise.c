@@ -171,7 +171,8 @@ bool ct_supervise_end_rest(void)
     const struct timespec pause = {.tv_nsec = 1000000};
     for (int ms = 0; ms < END_MS; ms++) {
         if (getpid() == 1) {
-            (void)kill(-1, SIGKILL); // not only its descendants: somebody may have come in from outside
+            (void)kill(-1,
+                       SIGKILL); // not only its descendants: somebody may have come in from outside
         }
         ct_spawn_kill_descendants(getpid());
         pid_t pid;

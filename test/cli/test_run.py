@@ -185,7 +185,7 @@ class Delivery(Base):
             ([], "exec printenv PW", "Protection score: 45/75", True, SECRET),
             (["--launcher", "auto"], uses, "its script uses a secret's variable itself", False, SECRET),
             (["--launcher", "follow"], uses, "Protection score: 45/75", True, SECRET),
-            (["--launcher=follow"], "printenv PW; exit 0", "no program came of", True, "cloudtaser:secret"),
+            (["--launcher=follow"], "printenv PW | cat", "no program came of", True, "cloudtaser:secret:"),
             (["--launcher", "deliver"], "exec printenv PW", "hands its environment on in the clear", False, SECRET),
         ]
         for arguments, script, words, followed, value in cases:

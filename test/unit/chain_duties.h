@@ -87,7 +87,8 @@ static int wait_for_code(pid_t pid)
 static bool is_clean(void)
 {
     const char *value = getenv("SECRET");
-    return value != NULL && strncmp(value, CT_LAUNCH_PLACEHOLDER ":", sizeof(CT_LAUNCH_PLACEHOLDER)) == 0 &&
+    return value != NULL &&
+           strncmp(value, CT_LAUNCH_PLACEHOLDER ":", sizeof(CT_LAUNCH_PLACEHOLDER)) == 0 &&
            ct_attack_descriptors(getpid()) == 0;
 }
 

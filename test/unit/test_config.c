@@ -200,11 +200,13 @@ static void refuses_documents(void **state)
         {"{" BASE ",\"require\":\"mlock\"}", CT_EINVAL, "require must be an array"},
         {"{" BASE ",\"require\":[\"mlock\",\"x\"]}", CT_EINVAL, "\"x\" is no check's name"},
         {"{" BASE ",\"require\":[1]}", CT_EINVAL, "is no check's name"},
-        {"{" BASE ",\"role\":\"a b\"}", CT_EINVAL, "role \"a b\""},
+        {"{\"version\":1,\"address\":\"https://v\",\"token-file\":\"/t\",\"role\":\"a b\"}",
+         CT_EINVAL, "role \"a b\""},
         {"{" BASE ",\"auth-path\":\"" HUNDRED HUNDRED "\"}", CT_ETOOBIG,
          "is longer than 127 bytes"},
-        {"{" BASE ",\"address\":\"ftp://x\",\"min-score\":99}", CT_EINVAL,
-         "without path, user or query; min-score must be"},
+        {"{\"version\":1,\"role\":\"r\",\"token-file\":\"/t\",\"address\":\"ftp://"
+         "x\",\"min-score\":99}",
+         CT_EINVAL, "without path, user or query; min-score must be"},
     };
     for (size_t i = 0; i < CT_ARRAY_LEN(cases); i++) {
         struct ct_config c;

@@ -42,7 +42,8 @@ static void test_image(void **state)
     for (size_t i = 0; i < CT_ARRAY_LEN(expected); i++) {
         char text[128];
         bool secret = expected[i].secret != 0;
-        (void)snprintf(text, sizeof(text), "%s%s", expected[i].text, secret ? image.placeholder : "");
+        (void)snprintf(text, sizeof(text), "%s%s", expected[i].text,
+                       secret ? image.placeholder : "");
         assert_string_equal(image.envp[i], text);
         assert_int_equal(image.secret[i], expected[i].secret);
     }

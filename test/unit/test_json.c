@@ -57,7 +57,8 @@ static void refuses_keys_that_stand_twice(void **state)
     static const struct {
         const char *text, *part;
     } cases[] = {
-        {"{\"path\":\"hunter2\",\"path\":\"hunter3\"}", "(line 1, column 24): the key \"path\" stands"},
+        {"{\"path\":\"hunter2\",\"path\":\"hunter3\"}",
+         "(line 1, column 24): the key \"path\" stands"},
         {"[{\"a\":{\"b\":1,\n\"b\" : 2}}]", "(line 2, column 3): the key \"b\" stands twice"},
         {"{\"\":1,\"\":2}", "the key \"\" stands twice in one object"},
         {"{\"a\\\"b\":1,\"a\\\"b\":2}", "the key \"a\\\"b\" stands twice"},

@@ -174,7 +174,8 @@ static void leave_a_stray(void)
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         _exit(read(stray[0][0], &byte, 1) == 1 && write(stray[1][1], &byte, 1) == 1 ? 0 : 1);
     }
-    if (ptrace(PTRACE_SEIZE, pid, NULL, NULL) != 0 || ptrace(PTRACE_INTERRUPT, pid, NULL, NULL) != 0) {
+    if (ptrace(PTRACE_SEIZE, pid, NULL, NULL) != 0 ||
+        ptrace(PTRACE_INTERRUPT, pid, NULL, NULL) != 0) {
         _exit(96);
     }
 }

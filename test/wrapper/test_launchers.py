@@ -19,7 +19,7 @@ import unittest
 
 import bad_vault
 import harness
-from harness import children, status
+from harness import children, status, tree
 from test_traces import memory_of
 
 REFERENCE = "vault:secret/data/fine#password"
@@ -96,10 +96,6 @@ while True:
                 except OSError:
                     print("met 0", flush=True)
 """
-
-
-def tree(pid):
-    return [pid] + [p for child in children(pid) for p in tree(child)]
 
 
 class Base(unittest.TestCase):

@@ -55,16 +55,10 @@ class Base(unittest.TestCase):
         environment = self.rig.environment(settings, S="vault:secret/data/changing#password")
         process = subprocess.Popen([*prefix, harness.WRAPPER, "--", *command], env=environment,
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        self.addCleanup(self.put_down, process)
+        self.addCleanup(harness.put_down, process)
         process.first_line = process.stdout.readline()
         self.assertIn(f"{OLD[-6:]}\n", process.first_line)
         return process
-
-    def put_down(self, process):
-        process.kill()
-        process.wait()
-        process.stdout.close()
-        process.stderr.close()
 
     def looks(self):
         return len([r for r in list(self.vault.requests) if r[1] == PATH])
