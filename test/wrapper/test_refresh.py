@@ -232,7 +232,7 @@ class Restarted(Base):
         self.assertIn("error: protection score 10 is below the minimum of 55, the app is not started", said)
 
     def test_an_app_that_ignores_it_is_killed(self):
-        markers = ["1000.17", "1000.18"]
+        markers = [f"1000.{os.getpid()}{i}" for i in (1, 2)]
         processes = [self.start_below(launcher, heeds="ignores", marker=marker)
                      for launcher, marker in zip(([], TINI), markers)]
         before = [self.app_of(process.first_line, OLD) for process in processes]
@@ -258,7 +258,7 @@ class Restarted(Base):
         """Root without CAP_KILL, as where all capabilities are dropped but those that gosu needs."""
         prefix = ["/usr/bin/unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "setpriv",
                   "--bounding-set=-kill", "--inh-caps=-kill"]
-        marker = "1000.19"
+        marker = f"1000.{os.getpid()}3"
         process = self.start_below(["gosu", "nobody"], prefix=prefix, marker=marker)
         (before,) = sleeping(marker)
         self.vault.value = NEW
