@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "beside.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "assume.h"
 #include "log.h"
 #include "lookup.h"
 #include "metrics_server.h"
@@ -15,6 +19,13 @@
 #include "supervise.h"
 #include "vault_internal.h"
 
+// Younger than some C libraries' headers; the same numbers on every architecture.
+#ifndef SYS_pidfd_send_signal
+#define SYS_pidfd_send_signal 424
+#endif
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
 #define STACK_SIZE ((size_t)128 << 10)
 #define LOOKUP_PATIENCE_MS 10000U
 #define GRACE_MS 10000 // between SIGTERM and SIGKILL for an app that is to be started again
@@ -67,12 +78,25 @@ static void plan_look(struct ct_beside *b)
         ct_vault_now_ms() + b->interval_ms - ct_vault_chance_below(b->interval_ms / 10 + 1);
 }
 
+// To the app itself: a shell above it would not pass the signal on, but die of it. That launcher reaps the
+// app, so its number alone might be somebody else's by now.
+static void signal_app(const struct ct_beside *b, int signal)
+{
+    if (b->app_fd < 0) {
+        (void)ct_assume_kill(b->child, signal);
+    } else if (syscall(SYS_pidfd_send_signal, b->app_fd, signal, NULL, 0) != 0 && errno == EPERM) {
+        (void)ct_assume_kill(b->app, signal);
+    }
+}
+
 static void end_app(struct ct_beside *b)
 {
     b->restart = true;
-    (void)kill(b->app, SIGTERM);
+    signal_app(b, SIGTERM);
     wait_for(b, GRACE_MS);
-    (void)kill(b->app, SIGKILL); // the app's end ends this thread; here it has not come
+    // The end of all ends this thread; here it has not come.
+    signal_app(b, SIGKILL);
+    (void)ct_assume_kill(b->child, SIGKILL);
     wait_for(b, -1);
 }
 
@@ -86,7 +110,7 @@ static void react(struct ct_beside *b, const char *names)
     ct_log(CT_LOG_INFO, "secrets have changed at Vault (%s): %s", names,
            words[b->on_change.reaction]);
     if (b->on_change.reaction == CT_REACTION_SIGNAL) {
-        (void)kill(b->app, b->on_change.signal);
+        signal_app(b, b->on_change.signal);
     } else if (b->on_change.reaction == CT_REACTION_RESTART) {
         end_app(b);
     }
@@ -188,7 +212,7 @@ static int make_thread(struct ct_beside *b, struct ct_err *err)
 
 int ct_beside_start(struct ct_beside *b, struct ct_err *err)
 {
-    *b = (struct ct_beside){.wake = eventfd(0, EFD_CLOEXEC)};
+    *b = (struct ct_beside){.wake = eventfd(0, EFD_CLOEXEC), .app_fd = -1};
     if (b->wake < 0) {
         return ct_err_errno(err, "no descriptor for what goes on beside the app");
     }
@@ -210,12 +234,15 @@ bool ct_beside_wants_restart(const struct ct_beside *b)
 }
 
 void ct_beside_released(struct ct_beside *b, struct ct_vault *vault, const struct ct_config *config,
-                        struct ct_facts *facts, pid_t app)
+                        struct ct_facts *facts, pid_t app, pid_t child)
 {
     static struct ct_renewal_hooks renewal_hooks = {.tell = tell, .fresh_token = prove_again};
     static const struct ct_vault_hooks vault_hooks = {.look_up = look_up};
     b->facts = facts;
     b->app = app;
+    b->app_fd =
+        app != child ? (int)syscall(SYS_pidfd_open, app, 0) : -1; // before 5.3 there is none
+    b->child = child;
     renewal_hooks.cls = b;
     ct_vault_go_on(vault, &vault_hooks);
     ct_renewal_begin(&b->renewal, vault, config->auth != CT_AUTH_TOKEN, &renewal_hooks);

@@ -3,13 +3,11 @@
 // cloudtaser-wrapper: fetches secrets into secret memory, proves how well they are protected, starts
 // the app with them and stays as its PID 1. Until the app is released any step may fail and end
 // this; from then on nothing but the app's end does.
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 
 #include "beside.h"
 #include "config.h"
@@ -27,6 +25,9 @@
 #include "supervise.h"
 #include "termination.h"
 #include "vault.h"
+
+#define LATE_MS 30000u // without a program, before that is worth a line
+#define HOW_TO_LAUNCH "Start the program by exec, or set cloudtaser.io/launcher to \"deliver\""
 
 static const char usage[] =
     "usage: cloudtaser-wrapper -- PROGRAM [ARGUMENT...]\n"
@@ -262,8 +263,19 @@ static void tell_followed(void *cls, const char *launcher, pid_t pid)
     }
     ct_log(CT_LOG_INFO,
            "following %s (pid %d) to the program that it starts: until then %.64s%s hold%s the "
-           "placeholder " CT_LAUNCH_PLACEHOLDER,
+           "placeholder " CT_LAUNCH_PLACEHOLDER ":…",
            launcher, (int)pid, first->name, more, w->secrets.n > 1 ? "" : "s");
+}
+
+// A script may have passed its `exec` by: then its programs run on with placeholders, and only its end
+// would tell.
+static void tell_late(void *cls)
+{
+    (void)cls;
+    ct_log(CT_LOG_WARN,
+           "no program has come of the launcher for %u s: whatever it has started meanwhile holds "
+           "placeholders instead of secrets. " HOW_TO_LAUNCH,
+           LATE_MS / 1000);
 }
 
 static void warn_withheld(const struct wrapper *w)
@@ -288,7 +300,9 @@ static int launch(struct wrapper *w, struct ct_err *err)
         .core = &w->core,
         .launcher = w->config.launcher,
         .followed = tell_followed,
+        .late = tell_late,
         .cls = w,
+        .late_ms = LATE_MS,
     };
     ct_supervise_fork_follows();
     int rc = ct_launch_prepare(&spec, &w->facts, &w->app, err);
@@ -380,18 +394,20 @@ static int start(struct wrapper *w, struct ct_err *err)
     return code != 0 ? code : launch(w, err);
 }
 
-// The app was ended to be started again: by this program anew, in the same process, so that every
-// proof is made again and nothing of the old values is left. What the app left running would hold
-// its ports and files.
-static void start_again(struct wrapper *w)
+// The app was ended, with this code, to be started again: by this program anew, in the same process, so
+// that every proof is made again and nothing of the old values is left. What the app left running would
+// hold its ports and files. Returns the exit code when it is not to be, or fails.
+static int start_again(struct wrapper *w, int code)
 {
-    if (getpid() == 1) {
-        (void)kill(-1, SIGKILL);
-        while (waitpid(-1, NULL, __WALL) > 0) {
-        }
+    if (ct_supervise_asked_to_end()) {
+        return code;
+    }
+    if (!ct_supervise_end_rest()) {
+        return fail(CT_EXIT_OTHER,
+                    "the app cannot be started again: what it left running does not end");
     }
     if (ct_supervise_asked_to_end()) {
-        return;
+        return code;
     }
     const struct sigaction ignore = {.sa_handler = SIG_IGN};
     if (w->child_ignored) {
@@ -400,7 +416,9 @@ static void start_again(struct wrapper *w)
     (void)setrlimit(RLIMIT_CORE, &w->core);
     ct_supervise_restore(&w->app_mask);
     (void)execve("/proc/self/exe", w->self, w->environment);
-    ct_log(CT_LOG_ERROR, "the app cannot be started again: /proc/self/exe: %s", strerror(errno));
+    struct ct_err err;
+    (void)ct_err_errno(&err, "the app cannot be started again: /proc/self/exe");
+    return fail(CT_EXIT_OTHER, err.msg);
 }
 
 // Nothing but the app's end ends it from here on.
@@ -413,17 +431,16 @@ _Noreturn static void run(struct wrapper *w)
     ct_close_fd(&w->app.maps_fd);
     if (w->app.over) {
         ct_log(CT_LOG_WARN,
-               "no program came of %s: whatever it ran got placeholders instead of secrets. Start "
-               "the program by exec, or set cloudtaser.io/launcher to \"deliver\"",
+               "no program came of %s: whatever it ran got placeholders instead of "
+               "secrets. " HOW_TO_LAUNCH,
                w->argv[0]);
     } else {
         ct_log(CT_LOG_INFO, "started %s (pid %d)", w->argv[0], (int)w->app.pid);
-        // What is to be signalled is what gets all other signals: a launcher that stays, or the app.
-        ct_beside_released(&w->beside, w->vault, &w->config, &w->facts, w->app.child);
+        ct_beside_released(&w->beside, w->vault, &w->config, &w->facts, w->app.pid, w->app.child);
     }
     int code = w->app.ended ? w->app.exit_code : ct_supervise(w->app.child);
     if (ct_beside_wants_restart(&w->beside)) {
-        start_again(w);
+        code = start_again(w, code);
     }
     if (ct_beside_end(&w->beside)) {
         ct_vault_free(w->vault);

@@ -15,15 +15,20 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "assume.h"
 #include "exit_code.h"
+#include "spawn.h"
 
 // The kernel's own set of 64 signals. The C libraries keep two or three real-time signals for
 // themselves and leave them out of every sigset; here those are forwarded like all others.
 #define ALL_SIGNALS (~UINT64_C(0))
+#define END_MS 5000
 
 // Signals that came before the app was there to get them; bit n - 1 for signal n.
 static uint64_t early;
@@ -90,6 +95,10 @@ static bool reap(pid_t app, int *ret_code)
             return false;
         }
         if (pid != app) {
+            // What a launcher forked in the moment that it was killed is traced, and nobody knew of it.
+            if (WIFSTOPPED(status)) {
+                (void)ptrace(PTRACE_DETACH, pid, NULL, NULL);
+            }
             continue;
         }
         if (WIFEXITED(status)) {
@@ -154,7 +163,28 @@ void ct_supervise_forward(siginfo_t *info, pid_t app)
         syscall(SYS_rt_sigqueueinfo, app, info->si_signo, info) == 0) {
         return;
     }
-    (void)kill(app, info->si_signo);
+    (void)ct_assume_kill(app, info->si_signo);
+}
+
+bool ct_supervise_end_rest(void)
+{
+    const struct timespec pause = {.tv_nsec = 1000000};
+    for (int ms = 0; ms < END_MS; ms++) {
+        if (getpid() == 1) {
+            (void)kill(-1,
+                       SIGKILL); // not only its descendants: somebody may have come in from outside
+        }
+        ct_spawn_kill_descendants(getpid());
+        pid_t pid;
+        do {
+            pid = waitpid(-1, NULL, WNOHANG | __WALL);
+        } while (pid > 0);
+        if (pid < 0) {
+            return true;
+        }
+        (void)nanosleep(&pause, NULL);
+    }
+    return false;
 }
 
 int ct_supervise(pid_t app)

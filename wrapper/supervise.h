@@ -27,6 +27,10 @@ void ct_supervise_restore(const sigset_t *app_mask);
 // forwarded whoever sent it. (Later a terminal's signals reach the app by themselves.)
 void ct_supervise_fork_follows(void);
 
+// Ends whatever the app left running, PID 1 all others that it can see, and reaps it. False: something is
+// still there after some seconds.
+CT_CHECKED bool ct_supervise_end_rest(void);
+
 // Was a signal that asks to end (SIGTERM, SIGINT, SIGQUIT) forwarded to the app, or does one wait?
 bool ct_supervise_asked_to_end(void);
 // What ct_supervise() is made of, for the time before it, while a launcher is followed (chain.h).

@@ -87,6 +87,7 @@ ANSWERS = {
     "not-json": lambda s: answer(200, b"<html>" + VALUE.encode() + b"</html>"),
     "half-json": lambda s: answer(200, b'{"data":{"data":{"password":"' + VALUE.encode()),
     "empty": lambda s: answer(200, b""),
+    "twice": lambda s: answer(200, b'{"data":{"data":{"password":"' + VALUE.encode() + b'","password":"x"}}}'),
     "other-version": lambda s: secret({"password": VALUE}, 9),
     "redirect": lambda s: answer(307, headers=["Location: https://other.example:8200/v1/x?y=z"]),
     "sealed": lambda s: errors(503, "Vault is sealed"),
