@@ -88,7 +88,7 @@ class Webhook:
                 "cluster": "it", "user": "it", "namespace": NAMESPACE}}]}))
         return path
 
-    def start(self, ready=True):
+    def start(self, ready=True, options=()):
         data = self._cluster.api("GET", f"/api/v1/namespaces/{NAMESPACE}/configmaps/"
                                         "cloudtaser-webhook")["data"]
         config = self._env.work / f"{self._name}.json"
@@ -96,7 +96,7 @@ class Webhook:
         self._starts += 1
         self.service = Service(f"{self._name}-{self._starts}", [
             product("cloudtaser-webhook"), "--config", config, "--listen", f"127.0.0.1:{self.port}",
-            "--kubeconfig", self._kubeconfig()], self._env.logs)
+            "--kubeconfig", self._kubeconfig(), *options], self._env.logs)
         if ready:
             self.service.wait_for(lambda: self.get("/readyz")[0] == 200, "the webhook to be ready", 30)
         return self

@@ -83,6 +83,9 @@ WRONG = [
     ({"webhook": {"nodesMaxAge": "25h"}}, "webhook.nodesMaxAge is 25h; 1s to 24h is allowed"),
     ({"certificates": {"life": "5s"}}, "certificates.life is 5s; 6s to 596h is allowed"),
     ({"certificates": {"life": "9999h"}}, "certificates.life is 9999h; 6s to 596h is allowed"),
+    ({"certificates": {"mode": "cert-manager", "life": "59m"}}, "certificates.life is 59m; 1h to 8760h is allowed"),
+    ({"certificates": {"mode": "cert-manager", "life": "9999h"}},
+     "certificates.life is 9999h; 1h to 8760h is allowed"),
     ({"vault": {"timeout": "forever"}}, "at '/vault/timeout'"),
     ({"resources": {"limit": {}}}, "at '/resources': additional properties 'limit' not allowed"),
 ]
@@ -229,6 +232,14 @@ class Render(TestCase):
         certificate = next(d for d in foreign if d["kind"] == "Certificate")
         self.assertEqual(certificate["spec"]["issuerRef"],
                          {"name": "corporate", "kind": "ClusterIssuer", "group": "cert-manager.io"})
+        for host, names, addresses in (
+                (None, [], None), ("hooks.example.com", ["hooks.example.com"], None),
+                ("192.0.2.7", [], ["192.0.2.7"]), ("[2001:db8::7]", [], ["2001:db8::7"])):
+            more = {"webhook": {"url": f"https://{host}:8443"}} if host else {}
+            spec = next(d for d in documents(template(merged(CERT_MANAGER["own"], more)))
+                        if d["metadata"]["name"] == "cloudtaser-webhook" and d["kind"] == "Certificate")["spec"]
+            self.assertEqual(spec["dnsNames"], [f"cloudtaser-webhook.{NAMESPACE}.svc", *names])
+            self.assertEqual(spec.get("ipAddresses"), addresses)
 
     def test_audit_denies_nothing(self):
         made = documents(template(SETS["audit"]))

@@ -7,6 +7,12 @@ has(object.metadata.annotations) &&
 object.metadata.annotations['cloudtaser.io/inject'] != 'false'
 {{- end }}
 
+{{- /* Or carries what CloudTaser alone writes. */ -}}
+{{- define "cloudtaser.asksOrSaysSo" -}}
+{{ include "cloudtaser.asks" . }} ||
+'cloudtaser.io/status' in object.metadata.?annotations.orValue({})
+{{- end }}
+
 {{- define "cloudtaser.wasInjected" -}}
 object.spec.?volumes.orValue([]).exists(v, v.name == 'cloudtaser')
 {{- end }}
@@ -29,7 +35,7 @@ oldObject.spec.?initContainers.orValue([])
 
 {{- /* Does a path lie, once cleaned, at or below a folder of ours? One with `..` that names one is taken to. */ -}}
 {{- define "cloudtaser.reserved" -}}
-({{ . }}.matches('^([.]?/)*cloudtaser(-identity)?(/.*)?$') ||
+({{ . }}.matches('^([.]?/)*cloudtaser(-identity)?(/|$)') ||
  ({{ . }}.contains('..') && {{ . }}.matches('(^|/)cloudtaser(-identity)?(/|$)')))
 {{- end }}
 

@@ -62,7 +62,17 @@ value, bounds as texts. */ -}}
 {{- include "cloudtaser.checkDuration" (list "webhook.nodesMaxAge" .Values.webhook.nodesMaxAge "1s" "24h") -}}
 {{- if eq .Values.certificates.mode "self" -}}
 {{- include "cloudtaser.checkDuration" (list "certificates.life" .Values.certificates.life "6s" "596h") -}}
+{{- else if eq .Values.certificates.mode "cert-manager" -}}
+{{- /* What cert-manager's own webhook takes; and the chart's authority lives five years. */ -}}
+{{- include "cloudtaser.checkDuration" (list "certificates.life" .Values.certificates.life "1h" "8760h") -}}
 {{- end -}}
+{{- end }}
+
+{{- /* What API servers call the webhook by, as JSON. */ -}}
+{{- define "cloudtaser.names" -}}
+{{- $names := list (printf "cloudtaser-webhook.%s.svc" .Release.Namespace) -}}
+{{- with .Values.webhook.url }}{{ $names = append $names (trimAll "[]" (urlParse .).hostname) }}{{ end -}}
+{{- toJson $names -}}
 {{- end }}
 
 {{- /* The webhook's options, as its --config takes them. What is empty has the webhook's default. */ -}}
@@ -91,8 +101,7 @@ value, bounds as texts. */ -}}
 {{- if $value }}{{ $_ := set $c $key $value }}{{ end -}}
 {{- end -}}
 {{- if eq $v.certificates.mode "self" -}}
-{{- $names := list (printf "cloudtaser-webhook.%s.svc" .Release.Namespace) -}}
-{{- with $v.webhook.url }}{{ $names = append $names (trimAll "[]" (urlParse .).hostname) }}{{ end -}}
+{{- $names := include "cloudtaser.names" . | fromJsonArray -}}
 {{- $c = merge $c (dict "cert-mode" "self" "cert-secret" "cloudtaser-webhook-tls" "cert-name" $names
     "cert-life" $v.certificates.life "webhook-configuration" "cloudtaser") -}}
 {{- else -}}
