@@ -103,6 +103,7 @@ static void refuses_what_it_cannot_see(void **state)
         {"0::/\n", "it is in no cgroup of its own"},
         {"nonsense\n3:\n:\n", "it is in no cgroup of its own"},
         {"5:cpuset:/a\n", "it is in no cgroup of its own"},
+        {"5:pids:/a\n0::/\n", "it is in no cgroup of its own"},
         {"0::/../a\n", "outside of the agent's own view"},
         {"0::/a/../b\n", "outside of the agent's own view"},
         {longer, "the path of its cgroup is too long"},
