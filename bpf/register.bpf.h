@@ -236,7 +236,8 @@ static __always_inline int on_leave(__u32 tgid)
     if (mark == NULL) {
         return ANSWER_ENOTCONN;
     }
-    if ((mark->flags & CT_MARK_HELD) == 0 || mark->ran != 0 || has_threads(task) ||
+    // Where somebody may read, nothing is proven by who is refused: no canary.
+    if (has_exempts() || (mark->flags & CT_MARK_HELD) == 0 || mark->ran != 0 || has_threads(task) ||
         BPF_CORE_READ(task, ptrace) != 0) {
         return ANSWER_EPERM;
     }

@@ -243,6 +243,86 @@ class Registration(unittest.TestCase):
         self.assertGreater(COPIES / seconds, 15)
 
 
+class Readers(unittest.TestCase):
+    """Whom the operator lets read, and what that costs."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="ct-readers-")
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        self.reader = self.folder / "edr"
+        shutil.copy(ROWS / "row_vm_readv", self.reader)
+
+    def agent(self, *options):
+        agent = Agent(self.folder, *options)
+        self.addCleanup(agent.end)
+        self.assertTrue(wait_until(lambda: "ECONNREFUSED" in subprocess.run(
+            [REGISTRANT, "once"], capture_output=True, text=True, check=False).stdout), (self.folder / "log").read_text())
+        return agent
+
+    def victim(self, agent):
+        process = agent.run(REGISTRANT, "enter", ROWS / "row_victim",
+                            env={**os.environ, "TEXT": "what-only-the-victim-may-know"})
+        arguments = next(line for line in iter(process.stdout.readline, "") if line[0].isdigit()).split()
+        self.addCleanup(lambda: (os.kill(int(arguments[0]), signal.SIGKILL), process.communicate(timeout=30)))
+        return arguments
+
+    def status(self, *command, **options):
+        return subprocess.run(command, capture_output=True, check=False, **options).returncode
+
+    def test_it_reads_and_nobody_else_does(self):
+        tracer = self.folder / "tracer"
+        shutil.copy(ROWS / "row_ptrace", tracer)
+        arguments = self.victim(self.agent("--reader", self.reader, "--reader", tracer))
+        self.assertEqual(self.status(self.reader, *arguments), LEAKED)
+        self.assertIn(self.status(ROWS / "row_vm_readv", *arguments), (0, KILLED))
+        # A reader attaches to nobody.
+        self.assertIn(self.status(tracer, *arguments), (0, KILLED))
+
+    def test_it_costs_the_points_of_the_node_and_of_the_canary(self):
+        told = json.loads(subprocess.run([AGENT, "probe", "-o", "json", "--reader", self.reader], check=True,
+                                         capture_output=True).stdout)
+        self.assertEqual(told["points"], 15 if told["memfd_secret"] else 0)
+        outcomes = {v["name"]: v["outcome"] for v in told["vectors"]}
+        self.assertEqual(outcomes["process_vm_readv"], "reader")
+        self.assertEqual(outcomes["ptrace"], "refused")
+        said, _ = self.agent("--reader", self.reader).run(REGISTRANT, "enter").communicate(timeout=30)
+        self.assertIn("child-leaves EPERM\n", said)
+
+    def test_in_its_cgroup_alone(self):
+        name = f"ct-readers-{os.getpid()}"
+        own = UNIFIED / name
+        own.mkdir()
+        self.addCleanup(own.rmdir)
+        agent = self.agent("--reader", f"{self.reader}@/{name}")
+        arguments = self.victim(agent)
+        self.assertIn(self.status(self.reader, *arguments), (0, KILLED))
+        self.assertEqual(self.status(self.reader, *arguments, preexec_fn=lambda: (own / "cgroup.procs").write_text("0")), LEAKED)
+
+    def test_who_is_none(self):
+        script, link = self.folder / "words", self.folder / "link"
+        script.write_text("#!/bin/sh\n")
+        link.symlink_to("/bin/sh")
+        cases = [
+            ("/usr/bin/python3", 2, "an interpreter is never a reader"),
+            ("edr", 2, "FILE or FILE@CGROUP, both absolute paths"),
+            (f"{self.reader}@pod", 2, "FILE or FILE@CGROUP, both absolute paths"),
+            (f"{self.reader}@/../x", 2, "FILE or FILE@CGROUP, both absolute paths"),
+            (script, 1, "is a script, an interpreter, or no program at all"),
+            (link, 1, "is a script, an interpreter, or no program at all"),
+            (self.folder, 1, "is a script, an interpreter, or no program at all"),
+            (self.folder / "nothing", 1, "cannot find the reader"),
+            (f"{self.reader}@/nowhere", 1, "cannot find the cgroup /nowhere"),
+        ]
+        for value, status, words in cases:
+            with self.subTest(value=value):
+                run = subprocess.run([AGENT, "probe", "--reader", value], capture_output=True, text=True, check=False)
+                self.assertEqual((run.returncode, words in run.stderr), (status, True), run.stderr)
+        run = subprocess.run([AGENT, "probe", "--strict", "--reader", self.reader], capture_output=True, text=True, check=False)
+        self.assertEqual(run.returncode, 1)
+        self.assertIn("--strict lets nobody read", run.stderr)
+
+
 def can_run():
     return os.geteuid() == 0 and UNIFIED is not None and os.access(UNIFIED, os.W_OK) and subprocess.run(
         [AGENT, "probe", "--tiers", "reactive"], capture_output=True, check=False).returncode == 0
