@@ -146,7 +146,7 @@ static pid_t fork_idle(void)
 
 static void write_procs(const char *folder, const char *words)
 {
-    char path[128];
+    char path[CT_CGROUP_PATH_SIZE];
     (void)snprintf(path, sizeof(path), "%s/cgroup.procs", folder);
     FILE *file = fopen(path, "we");
     assert_non_null(file);
@@ -159,7 +159,7 @@ static void tells_the_first_of_a_cgroup(void **state)
     (void)state;
     struct ct_cgroup_place place = {.folder = "/tmp/ct-container-XXXXXX"};
     struct ct_err err = {0};
-    char words[64];
+    char words[sizeof(place.folder) + 64];
     assert_non_null(mkdtemp(place.folder));
     pid_t child = fork_idle();
     (void)snprintf(words, sizeof(words), "%d\n", (int)child);
