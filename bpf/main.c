@@ -64,7 +64,10 @@ static const struct ct_option_table probe_table = {
 
 static int new_guard(const struct settings *settings, struct ct_guard **ret, struct ct_err *err)
 {
-    const struct ct_guard_options options = ct_guard_settle(&settings->guard);
+    struct ct_guard_options options = ct_guard_settle(&settings->guard);
+    if (settings->registrar.cgroup_root != NULL) {
+        options.cgroup_root = settings->registrar.cgroup_root;
+    }
     return ct_guard_new(&options, ret, err);
 }
 

@@ -12,7 +12,7 @@
 static const char *const outcomes[] = {
     [CT_OUTCOME_UNTRIED] = "untried", [CT_OUTCOME_OPEN] = "open",
     [CT_OUTCOME_ABSENT] = "absent",   [CT_OUTCOME_OVERDONE] = "refused to everybody",
-    [CT_OUTCOME_REFUSED] = "refused",
+    [CT_OUTCOME_EXEMPT] = "reader",   [CT_OUTCOME_REFUSED] = "refused",
 };
 
 // What the wrapper's canary tries: whoever reads memory begins with one of these.

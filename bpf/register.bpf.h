@@ -236,7 +236,8 @@ static __always_inline int on_leave(__u32 tgid)
     if (mark == NULL) {
         return ANSWER_ENOTCONN;
     }
-    if ((mark->flags & CT_MARK_HELD) == 0 || mark->ran != 0 || has_threads(task) ||
+    // Where somebody may read, nothing is proven by who is refused: no canary.
+    if (has_exempts() || (mark->flags & CT_MARK_HELD) == 0 || mark->ran != 0 || has_threads(task) ||
         BPF_CORE_READ(task, ptrace) != 0) {
         return ANSWER_EPERM;
     }
@@ -372,7 +373,20 @@ static __always_inline void on_exit(struct task_struct *task, __u32 tgid)
     }
 }
 
-static __always_inline void on_exec(__u32 tgid)
+// `old`: the number that the executing thread had, in the first pid namespace. Where its group's first one had ended
+// before, that is all that is still known of it; numbers within other namespaces wait for the agent to sweep.
+static __always_inline void give_up_old_number(struct task_struct *task, __u32 old)
+{
+    struct upid upid = {0};
+    struct pid *pid = BPF_CORE_READ(task, thread_pid);
+    if (old != (__u32)BPF_CORE_READ(task, pid) &&
+        bpf_core_read(&upid, sizeof(upid), &pid->numbers[0]) == 0) {
+        struct ct_pid_key key = {.namespace = (__u64)upid.ns, .number = old};
+        bpf_map_delete_elem(&ct_pids, &key);
+    }
+}
+
+static __always_inline void on_exec(struct task_struct *task, __u32 tgid, __u32 old)
 {
     struct ct_mark *mark = mark_of(tgid);
     bpf_map_delete_elem(&ct_requests, &tgid);
@@ -384,6 +398,7 @@ static __always_inline void on_exec(__u32 tgid)
         mark->stage = CT_STAGE_EXECUTED;
     }
     mark->ran = 1;
+    give_up_old_number(task, old);
 }
 
 #endif

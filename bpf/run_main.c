@@ -207,6 +207,7 @@ static int run_agent(const struct settings *settings, const char *version)
         .metrics_listen = settings->metrics_listen,
         .prove_ms = settings->prove_ms,
     };
+    options.guard.cgroup_root = settings->registrar.cgroup_root;
     options.guard.pin_dir = settings->pin_dir;
     options.guard.version = version_number(version);
     options.guard.allow_downgrade = settings->allow_downgrade;

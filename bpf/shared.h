@@ -162,7 +162,7 @@ struct ct_pid_key {
     __u32 pad;
 };
 
-// An executable that some vectors are open to, by file.
+// An executable that some vectors are open to, by file. That of no file says that there are others.
 struct ct_exempt_key {
     __u64 inode;
     __u32 device; // as the kernel writes it: major << 20 | minor
@@ -171,6 +171,7 @@ struct ct_exempt_key {
 
 struct ct_exempt {
     __u64 vectors; // bit N: vector N is open to it
+    __u64 cgroup;  // in which it has to be; 0: any
 };
 
 struct ct_event {

@@ -197,7 +197,14 @@ static __always_inline bool is_exempt(enum ct_vector vector)
     struct ct_exempt_key key = {.inode = BPF_CORE_READ(inode, i_ino),
                                 .device = BPF_CORE_READ(inode, i_sb, s_dev)};
     struct ct_exempt *exempt = bpf_map_lookup_elem(&ct_exempts, &key);
-    return exempt != NULL && (exempt->vectors >> vector & 1) != 0;
+    return exempt != NULL && (exempt->vectors >> vector & 1) != 0 &&
+           (exempt->cgroup == 0 || exempt->cgroup == bpf_get_current_cgroup_id());
+}
+
+static __always_inline bool has_exempts(void)
+{
+    struct ct_exempt_key none = {0};
+    return bpf_map_lookup_elem(&ct_exempts, &none) != NULL;
 }
 
 static __always_inline void record_event(enum ct_vector vector, enum ct_tier tier,
