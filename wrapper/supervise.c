@@ -17,6 +17,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "exit_code.h"
@@ -76,8 +77,13 @@ void ct_supervise_stop(void)
     }
 }
 
+static bool has_ended(int status)
+{
+    return WIFEXITED(status) || WIFSIGNALED(status);
+}
+
 // Reaps whoever ended. True when the app did, with its exit code.
-static bool reap(pid_t app, int *ret_code)
+static bool reap(pid_t app, const struct ct_supervise_chore *chore, int *ret_code)
 {
     for (;;) {
         int status = 0;
@@ -90,6 +96,9 @@ static bool reap(pid_t app, int *ret_code)
             return false;
         }
         if (pid != app) {
+            if (chore->ended != NULL && has_ended(status)) {
+                chore->ended(chore->cls, pid, status);
+            }
             continue;
         }
         if (WIFEXITED(status)) {
@@ -157,15 +166,29 @@ void ct_supervise_forward(siginfo_t *info, pid_t app)
     (void)kill(app, info->si_signo);
 }
 
-int ct_supervise(pid_t app)
+// Takes a signal that is there, or waits for one until the chore is due.
+static long take_signal(const struct ct_supervise_chore *chore, siginfo_t *ret)
 {
     const uint64_t all = ALL_SIGNALS;
+    if (chore->due_in == NULL) {
+        return syscall(SYS_rt_sigtimedwait, &all, ret, NULL, sizeof(all));
+    }
+    int ms = chore->due_in(chore->cls);
+    const struct timespec wait = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L};
+    return syscall(SYS_rt_sigtimedwait, &all, ret, &wait, sizeof(all));
+}
+
+int ct_supervise(pid_t app, const struct ct_supervise_chore *chore)
+{
+    static const struct ct_supervise_chore none = {.cls = NULL};
+    const struct ct_supervise_chore *c = chore != NULL ? chore : &none;
     int code = 0;
-    while (!reap(app, &code)) {
+    while (!reap(app, c, &code)) {
         siginfo_t info = {0};
-        long signal = syscall(SYS_rt_sigtimedwait, &all, &info, NULL, sizeof(all));
-        if (signal > 0) {
+        if (take_signal(c, &info) > 0) {
             ct_supervise_forward(&info, app);
+        } else if (c->due_in != NULL && c->due_in(c->cls) == 0) {
+            c->run(c->cls);
         }
     }
     return code;
