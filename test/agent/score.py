@@ -11,7 +11,7 @@ import json
 import os
 import pathlib
 import re
-import subprocess
+import shlex
 import sys
 import tempfile
 import unittest
@@ -57,37 +57,48 @@ contain() {
     echo "@end $1 $?"
     sed "s/^/@said $1 /" "/tmp/said.$1"
 }
+# In the cgroup of a container, and nothing more: the tier `kprobe` refuses the BPF program that runc needs, and
+# runc does not start in so small a 5.10.
+bare() {
+    at=/sys/fs/cgroup/kubepods/besteffort/podPOD/$(cat "/containers/$1/id")
+    mkdir -p "$at"
+    sh -c 'echo 0 >"$0/cgroup.procs"; . "$1"' "$at" "/containers/$1/bare" >"/tmp/said.$1" 2>&1
+    echo "@end $1 $?"
+    sed "s/^/@said $1 /" "/tmp/said.$1"
+}
+ln -s /bin/busybox /busybox
+cp /containers/root/rootfs/jwt /jwt
 start_agent() {
-    cloudtaser-agent run "$@" >/tmp/agent 2>&1 &
+    cloudtaser-agent guard --allow-cgroup /none "$@" -- sh -c ': >/tmp/enforced; exec sleep 100000' >/tmp/agent 2>&1 &
     agent=$!
-    for i in $(seq 60); do
-        grep -q . /tmp/agent && break
+    for i in $(seq 120); do
+        [ -e /tmp/enforced ] && break
         sleep 1
     done
-    sleep 3
 }
-""".replace("VALUE", VALUE)
+""".replace("VALUE", VALUE).replace("POD", POD)
 FINISH = """
 sed "s/^/@agent /" /tmp/agent
 tail -n 3 /tmp/vault | sed "s/^/@vault /"
 """
 ALL = "contain root; contain restricted; contain followed; contain demanding\n"
+BARE = "bare root; bare followed; bare demanding\n"
 # Enforcement is taken away from a container that runs: what its log says until then, and 10 s later.
 LOSS = """
 contain stays &
+stays=$!
 for i in $(seq 60); do
     grep -q "started /busybox" /tmp/said.stays 2>/dev/null && break
     sleep 1
 done
+sleep 10
+echo "@lines enforced $(wc -l </tmp/said.stays)"
 kill $agent
 wait $agent
-sleep 12
-echo "@lines without-userspace $(wc -l </tmp/said.stays)"
-cloudtaser-agent uninstall >>/tmp/agent 2>&1
 sleep 10
 echo "@lines lost $(wc -l </tmp/said.stays)"
 runc --root /tmp/runc kill stays KILL
-wait
+wait $stays
 """
 
 # Name, kernel, boot options, options of the agent, script.
@@ -96,8 +107,8 @@ MACHINES = {
     "6.1 without bpf in lsm=, by LSM alone": ("6.1", "secretmem.enable=1 lsm=lockdown,capability",
                                              "start_agent --tiers lsm\n" + ALL),
     "6.12 with ftrace off": ("6.12", "", "echo 0 >/proc/sys/kernel/ftrace_enabled\nstart_agent\n" + ALL),
-    "5.10, reactive": ("5.10", "", "start_agent --tiers reactive\n" + ALL),
-    "override, kprobe": ("override", "secretmem.enable=1", "start_agent --tiers kprobe\n" + ALL),
+    "5.10, reactive": ("5.10", "", "start_agent --tiers reactive\n" + BARE),
+    "override, kprobe": ("override", "secretmem.enable=1", "start_agent --tiers kprobe\n" + BARE),
     "6.12 without an agent": ("6.12", "", ": >/tmp/agent\n" + ALL),
 }
 
@@ -110,13 +121,17 @@ def bundle(folder, name, context, command, number):
     settings = {**SETTINGS, **(DEMANDING if name == "demanding" else {})}
     pod = {"metadata": {"name": name, "uid": POD}, "spec": {}}
     container = {"name": name, "securityContext": context}
-    config = oci.config(pod, container, oci.Image(str(root)),
-                        env={"CLOUDTASER_CONFIG": json.dumps(settings), "PGPASSWORD": "vault:secret/data/db#password"},
-                        args=["/wrapper", "--", *command], mounts=oci.standard_mounts() + BINDS,
+    env = {"CLOUDTASER_CONFIG": json.dumps(settings), "PGPASSWORD": "vault:secret/data/db#password"}
+    config = oci.config(pod, container, oci.Image(str(root)), env=env, args=["/wrapper", "--", *command],
+                        mounts=oci.standard_mounts() + BINDS,
                         cgroup=f"/kubepods/besteffort/pod{POD}/{number:064x}",
                         rlimits={"RLIMIT_MEMLOCK": 8 << 20})
     (folder / name / "config.json").write_text(json.dumps(config))
     (root / "jwt").write_text("a.made.up.token\n")
+    (folder / name / "id").write_text(f"{number:064x}\n")
+    variables = [f"{key}={value}" for key, value in env.items()]
+    (folder / name / "bare").write_text(
+        "exec env -i " + shlex.join([*variables, "/bin/cloudtaser-wrapper", "--", *command]) + "\n")
 
 
 def files(folder):
@@ -180,8 +195,8 @@ class Score(unittest.TestCase):
         for check, line in checks.items():
             self.assertIn(f"[cloudtaser-wrapper] {check}: {line}", log, run.text)
 
-    def expect_all(self, run, score, **checks):
-        for name in ("root", "restricted", "followed"):
+    def expect_all(self, run, score, names=("root", "restricted", "followed"), **checks):
+        for name in names:
             with self.subTest(container=name):
                 self.expect_app(run, name, **checks)
                 self.assertIn(f"[cloudtaser-wrapper] Protection score: {score}", run.log(name))
@@ -199,13 +214,18 @@ class Score(unittest.TestCase):
         self.assertEqual(run.status.get("demanding"), 0, run.text)
         self.assertIn("app: it runs", run.log("demanding"))
 
-    def test_loss_shows_within_10_s_and_a_restart_of_the_agent_is_none(self):
+    def test_canaries_are_no_attacks(self):
         run = self.machine("6.12")
-        self.assertIn("without-userspace", run.lines, run.text)
-        before = run.log("stays", 0, run.lines["without-userspace"])
+        self.assertTrue(any('"decision":"protected"' in line for line in run.agent), run.text)
+        self.assertFalse([line for line in run.agent if '"vector"' in line])
+
+    def test_loss_shows_within_10_s(self):
+        run = self.machine("6.12")
+        self.assertIn("enforced", run.lines, run.text)
+        before = run.log("stays", 0, run.lines["enforced"])
         self.assertIn("Protection score: 75/75", before)
         self.assertNotIn("is lost", before)
-        after = run.log("stays", run.lines["without-userspace"], run.lines["lost"])
+        after = run.log("stays", run.lines["enforced"], run.lines["lost"])
         self.assertIn("warning: enforcement by the node's agent is lost", after, run.text)
         self.assertIn("Protection score: 55/75", after)
         self.assertEqual(run.status.get("stays"), 137, "the app went on until it was killed")
@@ -220,12 +240,12 @@ class Score(unittest.TestCase):
     def test_a_guard_that_answers_and_lets_memory_be_read_earns_nothing(self):
         run = self.machine("override, kprobe")
         why = "FAIL (+0) the guard answers, and a protected process is attacked by /proc/PID/mem all the same"
-        self.expect_all(run, "55/75", ebpf_connected=why, kprobes_active=why)
+        self.expect_all(run, "55/75", ("root", "followed"), ebpf_connected=why, kprobes_active=why)
         self.expect_refused(run)
 
     def test_what_kills_earns_no_points_for_blocking(self):
         run = self.machine("5.10, reactive")
-        self.expect_all(run, "50/75", memfd_secret="FAIL (+0) ", ebpf_connected="OK (+10)",
+        self.expect_all(run, "50/75", ("root", "followed"), memfd_secret="FAIL (+0) ", ebpf_connected="OK (+10)",
                         kprobes_active="FAIL (+0) attacks by process_vm_readv are killed, not refused")
         self.expect_refused(run)
 
