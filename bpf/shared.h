@@ -81,6 +81,9 @@ struct ct_mark {
 #define CT_MARK_HELD 2U
 // A process of the agent's own. What it forks is not.
 #define CT_MARK_AGENT 4U
+// It was, and gave its protection up: as if there were no mark, but what it attacks among its former fellows is a
+// trial (the wrapper's canary), which nobody need be told of. Kept until it ends or executes a program.
+#define CT_MARK_LEFT 8U
 
 // How far a wrapper has come. Only one that is vetted has a wrapper's rights.
 enum ct_stage {

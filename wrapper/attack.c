@@ -155,15 +155,20 @@ static bool drop_privileges(const struct target *t)
     return syscall(SYS_capset, &header, none) == 0;
 }
 
+void ct_attack_close_from(int first)
+{
+    if (syscall(SYS_close_range, (unsigned)first, ~0u, 0u) != 0) {
+        for (int i = first; i < DESCRIPTORS_MAX; i++) {
+            (void)close(i);
+        }
+    }
+}
+
 // The sibling will be open to attack: it keeps nothing but its end of the sockets, as descriptor 0.
 static void close_all_but(int fd)
 {
     (void)dup2(fd, STDIN_FILENO);
-    if (syscall(SYS_close_range, 1u, ~0u, 0u) != 0) {
-        for (int i = 1; i < DESCRIPTORS_MAX; i++) {
-            (void)close(i);
-        }
-    }
+    ct_attack_close_from(STDIN_FILENO + 1);
 }
 
 // Attacks the target first when that is its parent, then becomes dumpable and waits to be attacked, until the

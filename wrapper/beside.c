@@ -15,8 +15,8 @@
 #include "lookup.h"
 #include "metrics_server.h"
 #include "proof.h"
-#include "score_log.h"
 #include "supervise.h"
+#include "tally.h"
 #include "vault_internal.h"
 
 // Younger than some C libraries' headers; the same numbers on every architecture.
@@ -39,18 +39,15 @@ static void tell(void *cls, enum ct_log_level level, const char *sentence)
 // The proof was about the token of the first login.
 static void prove_again(void *cls)
 {
-    struct ct_beside *b = cls;
+    const struct ct_beside *b = cls;
+    const uint32_t proven = UINT32_C(1) << CT_CHECK_TOKEN_PROTECTED | UINT32_C(1)
+                                                                          << CT_CHECK_MEMFD_SECRET;
     const char *token = ct_vault_token(b->renewal.vault);
-    struct ct_score before;
-    struct ct_score after;
-    ct_score_compute(b->facts, &before);
-    ct_proof_token(b->facts, token, strlen(token));
-    ct_score_compute(b->facts, &after);
-    if (after.points < before.points) {
-        ct_log(CT_LOG_WARN, "the protection score has fallen with the new Vault token");
-        ct_score_log(&after);
-    }
-    ct_metrics_set_score(&after);
+    struct ct_facts facts;
+    ct_tally_read(&facts);
+    ct_proof_token(&facts, token, strlen(token));
+    ct_tally_replace(proven, &facts, "the protection score has fallen with the new Vault token",
+                     "");
 }
 
 static void publish(const struct ct_renewal *r)
@@ -234,11 +231,10 @@ bool ct_beside_wants_restart(const struct ct_beside *b)
 }
 
 void ct_beside_released(struct ct_beside *b, struct ct_vault *vault, const struct ct_config *config,
-                        struct ct_facts *facts, pid_t app, pid_t child)
+                        pid_t app, pid_t child)
 {
     static struct ct_renewal_hooks renewal_hooks = {.tell = tell, .fresh_token = prove_again};
     static const struct ct_vault_hooks vault_hooks = {.look_up = look_up};
-    b->facts = facts;
     b->app = app;
     b->app_fd =
         app != child ? (int)syscall(SYS_pidfd_open, app, 0) : -1; // before 5.3 there is none

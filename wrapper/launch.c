@@ -242,7 +242,8 @@ static int prove(struct launch *l, struct ct_launched *ret, struct ct_err *err)
     if (l->verdict.launcher == NULL) {
         ct_app_proof_memory(l->facts, &l->inject, &l->delivery, ret->mem_fd);
     }
-    return ct_app_proof_dumpable(l->facts, &l->inject, err);
+    int status = l->spec->guarded ? ct_app_proof_guard(l->facts, &l->inject, err) : 0;
+    return status != 0 ? status : ct_app_proof_dumpable(l->facts, &l->inject, err);
 }
 
 static int set_core(const struct launch *l, pid_t pid, struct ct_err *err)
@@ -433,6 +434,9 @@ static int launch_plain(struct launch *l, int refused, struct ct_launched *ret, 
     l->delivery.shared = l->delivery.area.kind == CT_SECMEM_SECRET;
     ct_app_proof_none(l->facts, "ptrace: %s, its secrets are in its environment",
                       ct_err_name(refused));
+    if (l->spec->guarded) {
+        ct_app_proof_no_guard(l->facts, "unproven about the app, which may not be traced");
+    }
     ret->pid = l->spawn.pid;
     ret->child = l->spawn.pid;
     ret->name = l->spec->argv[0];

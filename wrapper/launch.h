@@ -30,6 +30,7 @@ struct ct_launch_spec {
     bool ignore_child;              // the app is started with SIGCHLD ignored
     const struct rlimit *core;      // RLIMIT_CORE of the app; NULL: this process's
     enum ct_launcher_mode launcher; // what is done about launchers
+    bool guarded;                   // by the node's agent, which is to be proven about the app too
     // Called once, before a launcher that is followed runs. NULL: nobody wants to know.
     void (*followed)(void *cls, const char *launcher, pid_t pid);
     // Called once when none of it has become a program for late_ms. Likewise.

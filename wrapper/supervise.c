@@ -81,8 +81,13 @@ void ct_supervise_stop(void)
     }
 }
 
+static bool has_ended(int status)
+{
+    return WIFEXITED(status) || WIFSIGNALED(status);
+}
+
 // Reaps whoever ended. True when the app did, with its exit code.
-static bool reap(pid_t app, int *ret_code)
+static bool reap(pid_t app, const struct ct_supervise_chore *chore, int *ret_code)
 {
     for (;;) {
         int status = 0;
@@ -98,6 +103,8 @@ static bool reap(pid_t app, int *ret_code)
             // What a launcher forked in the moment that it was killed is traced, and nobody knew of it.
             if (WIFSTOPPED(status)) {
                 (void)ptrace(PTRACE_DETACH, pid, NULL, NULL);
+            } else if (chore->ended != NULL && has_ended(status)) {
+                chore->ended(chore->cls, pid, status);
             }
             continue;
         }
@@ -187,15 +194,29 @@ bool ct_supervise_end_rest(void)
     return false;
 }
 
-int ct_supervise(pid_t app)
+// Takes a signal that is there, or waits for one until the chore is due.
+static long take_signal(const struct ct_supervise_chore *chore, siginfo_t *ret)
 {
     const uint64_t all = ALL_SIGNALS;
+    if (chore->due_in == NULL) {
+        return syscall(SYS_rt_sigtimedwait, &all, ret, NULL, sizeof(all));
+    }
+    int ms = chore->due_in(chore->cls);
+    const struct timespec wait = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L};
+    return syscall(SYS_rt_sigtimedwait, &all, ret, &wait, sizeof(all));
+}
+
+int ct_supervise(pid_t app, const struct ct_supervise_chore *chore)
+{
+    static const struct ct_supervise_chore none = {.cls = NULL};
+    const struct ct_supervise_chore *c = chore != NULL ? chore : &none;
     int code = 0;
-    while (!reap(app, &code)) {
+    while (!reap(app, c, &code)) {
         siginfo_t info = {0};
-        long signal = syscall(SYS_rt_sigtimedwait, &all, &info, NULL, sizeof(all));
-        if (signal > 0) {
+        if (take_signal(c, &info) > 0) {
             ct_supervise_forward(&info, app);
+        } else if (c->due_in != NULL && c->due_in(c->cls) == 0) {
+            c->run(c->cls);
         }
     }
     return code;

@@ -41,8 +41,18 @@ void ct_supervise_forward(siginfo_t *info, pid_t app);
 // until that one continues the group.
 void ct_supervise_stop(void);
 
+// Something small to be done between the signals, which wait meanwhile; it may fork, which the thread beside (its
+// stack is not inherited) may not.
+struct ct_supervise_chore {
+    int (*due_in)(void *cls); // milliseconds; NULL: there is nothing to be done
+    void (*run)(void *cls);   // once it is due
+    // A child that is not the app has ended; NULL: nobody wants to know.
+    void (*ended)(void *cls, pid_t pid, int status);
+    void *cls;
+};
+
 // Forwards signals, reaps orphans, passes stops on, until `app` ended. Returns its exit code, or
-// 128+n when signal n ended it.
-int ct_supervise(pid_t app);
+// 128+n when signal n ended it. `chore` may be NULL.
+int ct_supervise(pid_t app, const struct ct_supervise_chore *chore);
 
 #endif

@@ -47,7 +47,7 @@ static pid_t supervise(void (*app)(const sigset_t *mask, int out), int out,
         app(&mask, out);
         _exit(98);
     }
-    _exit(ct_supervise(pid));
+    _exit(ct_supervise(pid, NULL));
 }
 
 static int exit_code_of(pid_t pid)
@@ -266,6 +266,59 @@ static void prepares(void **state)
     assert_int_equal(exit_code_of(pid), 0);
 }
 
+// A chore that forks: at each turn one child, of which it is told.
+struct turns {
+    pid_t child;
+    int taken, ended;
+};
+
+static int in_20_ms(void *cls)
+{
+    const struct turns *t = cls;
+    return t->child == 0 && t->taken == t->ended ? 0 : 20;
+}
+
+static void take_turn(void *cls)
+{
+    struct turns *t = cls;
+    t->taken++;
+    t->child = fork();
+    if (t->child == 0) {
+        _exit(7);
+    }
+}
+
+static void note_end(void *cls, pid_t pid, int status)
+{
+    struct turns *t = cls;
+    if (pid == t->child && WIFEXITED(status) && WEXITSTATUS(status) == 7) {
+        t->child = 0;
+        t->ended++;
+    }
+}
+
+static void has_time_for_a_chore(void **state)
+{
+    (void)state;
+    pid_t supervisor = fork();
+    assert_true(supervisor >= 0);
+    if (supervisor == 0) {
+        struct turns turns = {0};
+        const struct ct_supervise_chore chore = {
+            .due_in = in_20_ms, .run = take_turn, .ended = note_end, .cls = &turns};
+        sigset_t mask;
+        int rc = ct_supervise_prepare(&mask, NULL);
+        pid_t app = fork();
+        if (app == 0) {
+            (void)usleep(300000);
+            _exit(17);
+        }
+        int code = ct_supervise(app, &chore);
+        _exit(rc == 0 && turns.ended >= 2 && turns.taken - turns.ended <= 1 ? code : 1);
+    }
+    assert_int_equal(exit_code_of(supervisor), 17);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -275,6 +328,7 @@ int main(void)
         cmocka_unit_test(lets_strays_go),
         cmocka_unit_test(ends_the_rest),
         cmocka_unit_test(prepares),
+        cmocka_unit_test(has_time_for_a_chore),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
