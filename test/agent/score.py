@@ -151,6 +151,8 @@ MACHINES = {
     "6.1 without bpf in lsm=, by LSM alone": ("6.1", "secretmem.enable=1 lsm=lockdown,capability",
                                              "start_agent --tiers lsm\n" + ALL),
     "6.12, ftrace turned off and on": ("6.12", "", DEAF),
+    "6.12 with ftrace off, by LSM and fmod_ret alone": (
+        "6.12", "", "echo 0 >/proc/sys/kernel/ftrace_enabled\nstart_agent --tiers lsm --tiers fmod_ret\n" + ALL),
     "6.12 with ftrace off": ("6.12", "", "echo 0 >/proc/sys/kernel/ftrace_enabled\nstart_agent\n" + ALL),
     "5.10, reactive": ("5.10", "", "start_agent --tiers reactive\n" + BARE),
     "override, kprobe": ("override", "secretmem.enable=1", "start_agent --tiers kprobe\n" + BARE),
@@ -297,7 +299,7 @@ class Score(unittest.TestCase):
         self.assertIn("Protection score: 75/75", after)
 
     def test_programs_that_never_run_earn_nothing(self):
-        for name in ("6.1 without bpf in lsm=, by LSM alone", "6.12 with ftrace off"):
+        for name in ("6.1 without bpf in lsm=, by LSM alone", "6.12 with ftrace off, by LSM and fmod_ret alone"):
             with self.subTest(machine=name):
                 run = self.machine(name)
                 self.expect_all(run, "55/75", ebpf_connected="FAIL (+0) ", kprobes_active="FAIL (+0) ")
@@ -312,6 +314,12 @@ class Score(unittest.TestCase):
     def test_what_kills_earns_no_points_for_blocking(self):
         run = self.machine("5.10, reactive")
         self.expect_all(run, "50/75", ("root", "followed"), memfd_secret="FAIL (+0) ", ebpf_connected="OK (+10)",
+                        kprobes_active="FAIL (+0) attacks by process_vm_readv are killed, not refused")
+        self.expect_refused(run)
+
+    def test_what_is_left_when_trampolines_are_off_is_a_tier_that_kills(self):
+        run = self.machine("6.12 with ftrace off")
+        self.expect_all(run, "65/75", ebpf_connected="OK (+10)",
                         kprobes_active="FAIL (+0) attacks by process_vm_readv are killed, not refused")
         self.expect_refused(run)
 
