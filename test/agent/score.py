@@ -44,14 +44,16 @@ CONTAINERS = {
                       "/busybox true; exec /busybox awk 'BEGIN { print \"app: \" ENVIRON[\"PGPASSWORD\"] }'"]),
     "demanding": ({}, ["/busybox", "echo", "app: it runs"]),
     "stays": ({}, ["/busybox", "sleep", "600"]),
+    "restarts": ({}, ["/busybox", "sleep", "601"]),
 }
-DEMANDING = {"min-score": 70}
+CHANGES = {"demanding": {"min-score": 70}, "stays": {"metrics-port": 9107},
+           "restarts": {"refresh-interval-ms": 1000, "on-change": "restart"}}
 
 SETUP = """
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 ip link set lo up
 echo '{"db": {"password": "VALUE"}}' >/tmp/kv
-cloudtaser dev-vault --kv /tmp/kv --role app >/tmp/vault 2>&1 &
+cloudtaser dev-vault --kv /tmp/kv --role app --root-token root >/tmp/vault 2>&1 &
 contain() {
     runc --root /tmp/runc run --no-pivot --bundle "/containers/$1" "$1" >"/tmp/said.$1" 2>&1
     echo "@end $1 $?"
@@ -76,7 +78,10 @@ start_agent() {
         sleep 1
     done
 }
-count() { echo "@lines $1 $(wc -l </tmp/said.stays)"; }
+count() {
+    echo "@lines $1 $(wc -l </tmp/said.stays)"
+    echo "@metric $1 $(wget -qO- http://127.0.0.1:9107/metrics | grep '^cloudtaser_protection_score')"
+}
 begin_to_stay() {
     contain stays &
     stays=$!
@@ -110,6 +115,23 @@ sleep 10
 count lost
 end_to_stay
 """
+# Started again by itself, with another password.
+RESTART = """
+contain restarts &
+restarts=$!
+for i in $(seq 60); do
+    grep -q "started /busybox" /tmp/said.restarts 2>/dev/null && break
+    sleep 1
+done
+wget -qO- --header 'X-Vault-Token: root' --post-data '{"data": {"password": "another one"}}' \\
+    http://127.0.0.1:8200/v1/secret/data/db >/dev/null
+for i in $(seq 60); do
+    [ "$(grep -c "started /busybox" /tmp/said.restarts)" = 2 ] && break
+    sleep 1
+done
+runc --root /tmp/runc kill restarts KILL
+wait $restarts
+"""
 # Its programs stay where they are, and do not run for a while. With others than LSM the agent refuses that.
 DEAF = """
 start_agent --tiers lsm
@@ -125,10 +147,12 @@ end_to_stay
 
 # Name, kernel, boot options, options of the agent, script.
 MACHINES = {
-    "6.12": ("6.12", "", "start_agent\n" + ALL + LOSS),
+    "6.12": ("6.12", "", "start_agent\n" + ALL + RESTART + LOSS),
     "6.1 without bpf in lsm=, by LSM alone": ("6.1", "secretmem.enable=1 lsm=lockdown,capability",
                                              "start_agent --tiers lsm\n" + ALL),
     "6.12, ftrace turned off and on": ("6.12", "", DEAF),
+    "6.12 with ftrace off, by LSM and fmod_ret alone": (
+        "6.12", "", "echo 0 >/proc/sys/kernel/ftrace_enabled\nstart_agent --tiers lsm --tiers fmod_ret\n" + ALL),
     "6.12 with ftrace off": ("6.12", "", "echo 0 >/proc/sys/kernel/ftrace_enabled\nstart_agent\n" + ALL),
     "5.10, reactive": ("5.10", "", "start_agent --tiers reactive\n" + BARE),
     "override, kprobe": ("override", "secretmem.enable=1", "start_agent --tiers kprobe\n" + BARE),
@@ -141,7 +165,7 @@ def bundle(folder, name, context, command, number):
     root = folder / name / "rootfs"
     for inner in ("proc", "dev", "sys", "tmp"):
         (root / inner).mkdir(parents=True)
-    settings = {**SETTINGS, **(DEMANDING if name == "demanding" else {})}
+    settings = {**SETTINGS, **CHANGES.get(name, {})}
     pod = {"metadata": {"name": name, "uid": POD}, "spec": {}}
     container = {"name": name, "securityContext": context}
     env = {"CLOUDTASER_CONFIG": json.dumps(settings), "PGPASSWORD": "vault:secret/data/db#password"}
@@ -169,9 +193,9 @@ class Run:
 
     def __init__(self, lines):
         self.text = "\n".join(lines)
-        self.status, self.said, self.lines, self.agent = {}, {}, {}, []
+        self.status, self.said, self.lines, self.metric, self.agent = {}, {}, {}, {}, []
         for line in lines:
-            found = re.search(r"@(end|said|lines|agent) (\S+) ?(.*)", line)
+            found = re.search(r"@(end|said|lines|metric|agent) (\S+) ?(.*)", line)
             if not found:
                 continue
             kind, name, rest = found.groups()
@@ -181,6 +205,8 @@ class Run:
                 self.said.setdefault(name, []).append(rest)
             elif kind == "lines":
                 self.lines[name] = int(rest)
+            elif kind == "metric":
+                self.metric[name] = rest.split()[-1:]
             else:
                 self.agent.append(f"{name} {rest}")
 
@@ -242,6 +268,12 @@ class Score(unittest.TestCase):
         self.assertTrue(any('"decision":"protected"' in line for line in run.agent), run.text)
         self.assertFalse([line for line in run.agent if '"kind":"attack' in line.replace(" ", "")])
 
+    def test_a_wrapper_that_starts_its_app_again_is_vetted_again(self):
+        run = self.machine("6.12")
+        log = run.log("restarts")
+        self.assertEqual(log.count("Protection score: 75/75"), 2, run.text)
+        self.assertEqual(log.count("started /busybox"), 2)
+
     def between(self, run, first, last):
         self.assertIn(first, run.lines, run.text)
         return run.log("stays", run.lines[first], run.lines[last])
@@ -251,6 +283,7 @@ class Score(unittest.TestCase):
         after = self.between(run, first, "lost")
         self.assertIn("warning: enforcement by the node's agent is lost", after, run.text)
         self.assertIn("Protection score: 55/75", after)
+        self.assertEqual((run.metric[first], run.metric["lost"]), (["75"], ["55"]))
         self.assertEqual(run.status.get("stays"), 137, "the app went on until it was killed")
 
     def test_loss_shows_within_10_s_and_the_end_of_the_agents_process_is_none(self):
@@ -266,7 +299,7 @@ class Score(unittest.TestCase):
         self.assertIn("Protection score: 75/75", after)
 
     def test_programs_that_never_run_earn_nothing(self):
-        for name in ("6.1 without bpf in lsm=, by LSM alone", "6.12 with ftrace off"):
+        for name in ("6.1 without bpf in lsm=, by LSM alone", "6.12 with ftrace off, by LSM and fmod_ret alone"):
             with self.subTest(machine=name):
                 run = self.machine(name)
                 self.expect_all(run, "55/75", ebpf_connected="FAIL (+0) ", kprobes_active="FAIL (+0) ")
@@ -281,6 +314,12 @@ class Score(unittest.TestCase):
     def test_what_kills_earns_no_points_for_blocking(self):
         run = self.machine("5.10, reactive")
         self.expect_all(run, "50/75", ("root", "followed"), memfd_secret="FAIL (+0) ", ebpf_connected="OK (+10)",
+                        kprobes_active="FAIL (+0) attacks by process_vm_readv are killed, not refused")
+        self.expect_refused(run)
+
+    def test_what_is_left_when_trampolines_are_off_is_a_tier_that_kills(self):
+        run = self.machine("6.12 with ftrace off")
+        self.expect_all(run, "65/75", ebpf_connected="OK (+10)",
                         kprobes_active="FAIL (+0) attacks by process_vm_readv are killed, not refused")
         self.expect_refused(run)
 
