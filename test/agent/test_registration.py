@@ -33,7 +33,7 @@ BPFTOOL = shutil.which("bpftool", path=os.environ.get("PATH", "") + ":/usr/sbin"
 LEAKED, KILLED = 1, -signal.SIGKILL
 
 
-def wait_until(holds, seconds=20):
+def wait_until(holds, seconds=60):
     end = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > end:
@@ -80,7 +80,10 @@ class Agent:
         """How many entries its own maps have, by name."""
         counts = {}
         for info in pathlib.Path(f"/proc/{self.process.pid}/fdinfo").iterdir():
-            found = re.search(r"^map_id:\s+(\d+)", info.read_text(), re.M)
+            try:
+                found = re.search(r"^map_id:\s+(\d+)", info.read_text(), re.M)
+            except FileNotFoundError:  # closed meanwhile
+                continue
             if found:
                 shown = bpftool("map", "show", "id", found[1])
                 if shown["type"] == "hash":
