@@ -119,6 +119,8 @@ case_of fill row_mark $PINS 1 fill
 agent cloudtaser-agent $run
 case_of full tail -n 1 $log
 case_of uninstall cloudtaser-agent uninstall
+# The kernel frees programs a moment after their last pin has gone.
+sleep 5
 case_of uninstalled row_vm_readv $victim
 case_of nothing-left ls $PINS
 case_of uninstall-nothing cloudtaser-agent uninstall
