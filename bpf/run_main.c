@@ -238,10 +238,13 @@ static int uninstall(const char *pin_dir)
     struct ct_err err = {0};
     struct ct_removed removed;
     int rc = ct_guard_uninstall(pin_dir, &removed, &err);
-    (void)printf("removed from %s: %u pinned programs, %u programs of the root cgroup, %u maps\n",
-                 pin_dir, removed.links, removed.programs, removed.maps);
+    if (removed.links + removed.programs + removed.maps > 0) {
+        (void)printf(
+            "removed from %s: %u pinned programs, %u programs of the root cgroup, %u maps\n",
+            pin_dir, removed.links, removed.programs, removed.maps);
+    }
     if (rc == 0) {
-        (void)puts(removed.maps + removed.links > 0 ? "nothing enforces on this node any more"
+        (void)puts(removed.links + removed.maps > 0 ? "nothing enforces on this node any more"
                                                     : "there was nothing to remove");
     } else {
         (void)fprintf(stderr, "cloudtaser-agent: %s\n", err.msg);
