@@ -181,8 +181,8 @@ void ct_pod_event(struct ct_advertise *advertise, const struct ct_pod_ref *pod,
                   const struct ct_event *event)
 {
     struct ct_pod_event due;
-    if (advertise != NULL && ct_pod_gatherer_add(advertise->gatherer, pod, event,
-                                                 seconds(CLOCK_REALTIME), &due)) {
+    if (advertise != NULL &&
+        ct_pod_gatherer_add(advertise->gatherer, pod, event, seconds(CLOCK_REALTIME), &due)) {
         send_event(advertise, &due);
     }
 }
@@ -196,8 +196,7 @@ void ct_advertise_tick(struct ct_advertise *advertise)
     if (advertise->pid != 0 && waitpid(advertise->pid, NULL, WNOHANG) != 0) {
         forget_child(advertise);
     }
-    if (advertise->pid == 0 &&
-        seconds(CLOCK_MONOTONIC) - advertise->spawned_s >= RESPAWN_S) {
+    if (advertise->pid == 0 && seconds(CLOCK_MONOTONIC) - advertise->spawned_s >= RESPAWN_S) {
         (void)!start_child(advertise, NULL); // tried again
     }
     while (ct_pod_gatherer_due(advertise->gatherer, seconds(CLOCK_REALTIME), false, &due)) {
@@ -212,9 +211,8 @@ uint64_t ct_advertise_lost(const struct ct_advertise *advertise)
 
 int ct_advertise_withdraw(const char *node, struct ct_err *err)
 {
-    const struct ct_kube_options options = {.connect_timeout_ms = TRY_MS,
-                                            .timeout_ms = TRY_MS,
-                                            .retry_budget_ms = WITHDRAW_BUDGET_MS};
+    const struct ct_kube_options options = {
+        .connect_timeout_ms = TRY_MS, .timeout_ms = TRY_MS, .retry_budget_ms = WITHDRAW_BUDGET_MS};
     CT_AUTO_KUBE_CONFIG config = {0};
     CT_AUTO(ct_kube) *kube = NULL;
     CT_AUTO_BUF path = {.max = 1024};

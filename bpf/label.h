@@ -19,10 +19,10 @@
 
 // What a node can do for its pods. Plain data: it is sent from one process of the agent to another.
 struct ct_node_facts {
-    int points;          // the node's share of the score
-    int enforcement;     // enum ct_tier: the weakest that refuses a way of reading memory; none: one is open
-    int memfd_secret;    // 0 or 1
-    int vectors;         // how many are refused
+    int points;      // the node's share of the score
+    int enforcement; // enum ct_tier: the weakest that refuses a way of reading memory; none: one is open
+    int memfd_secret;                 // 0 or 1
+    int vectors;                      // how many are refused
     char kernel[CT_LABEL_KERNEL_MAX]; // as uname(2) tells it
 };
 

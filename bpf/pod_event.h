@@ -13,8 +13,8 @@
 #include "buf.h"
 #include "shared.h"
 
-#define CT_POD_EVENTS 256           // pods by vectors that are gathered at a time
-#define CT_POD_EVENTS_A_MINUTE 60   // of a node
+#define CT_POD_EVENTS 256         // pods by vectors that are gathered at a time
+#define CT_POD_EVENTS_A_MINUTE 60 // of a node
 #define CT_POD_EVENT_WINDOW_S 60
 
 // A victim's pod, as the registrar knows it.

@@ -95,7 +95,8 @@ void ct_probe_facts(const struct ct_guard *guard, struct ct_node_facts *ret)
     for (int tier = CT_TIER_REACTIVE; tier < CT_TIER_COUNT; tier++) {
         ret->vectors += (int)sum.refused[tier];
     }
-    (void)snprintf(ret->kernel, sizeof(ret->kernel), "%s", uname(&system) == 0 ? system.release : "");
+    (void)snprintf(ret->kernel, sizeof(ret->kernel), "%s",
+                   uname(&system) == 0 ? system.release : "");
 }
 
 static int max_points(void)

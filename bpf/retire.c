@@ -54,7 +54,8 @@ static const struct ct_option options[] = {
 
 static const struct ct_option_table table = {
     .program = "cloudtaser-agent retire",
-    .summary = "Have the agents of all nodes take away what they left there, before they are removed.",
+    .summary =
+        "Have the agents of all nodes take away what they left there, before they are removed.",
     .options = options,
     .n = CT_ARRAY_LEN(options),
 };
@@ -62,11 +63,13 @@ static const struct ct_option_table table = {
 // All agents are replaced at once by ones that uninstall, again and again until the DaemonSet goes.
 static const char patch[] =
     "{\"spec\":{\"updateStrategy\":{\"type\":\"RollingUpdate\",\"rollingUpdate\":"
-    "{\"maxUnavailable\":\"100%\",\"maxSurge\":0}},\"template\":{\"spec\":{\"containers\":[{\"name\":"
+    "{\"maxUnavailable\":\"100%\",\"maxSurge\":0}},\"template\":{\"spec\":{\"containers\":[{"
+    "\"name\":"
     "\"agent\",\"args\":[\"uninstall\",\"--node\",\"$(NODE_NAME)\"]}]}}}}";
 
 static const char labelled[] =
-    "/api/v1/nodes?limit=1&labelSelector=cloudtaser.node-restriction.kubernetes.io%2Fprotection-points";
+    "/api/v1/"
+    "nodes?limit=1&labelSelector=cloudtaser.node-restriction.kubernetes.io%2Fprotection-points";
 
 struct retiring {
     struct ct_kube *kube;
@@ -141,7 +144,8 @@ static int retire(struct retiring *r, unsigned timeout_ms)
         if (now_ms() > end) {
             return ct_err_set(r->err, CT_EUNAVAIL,
                               "after %u s there are nodes whose agent has not gone: those with the "
-                              "label " CT_LABEL_PREFIX "protection-points, or those that run no pods",
+                              "label " CT_LABEL_PREFIX
+                              "protection-points, or those that run no pods",
                               timeout_ms / 1000);
         }
         (void)ct_kube_sleep(r->kube, STEP_MS);

@@ -112,13 +112,12 @@ static int connect_to(struct teller *t, struct ct_err *err)
 static int request(struct teller *t, const char *method, const struct ct_buf *path,
                    const struct ct_buf *body, struct ct_kube_answer *answer, struct ct_err *err)
 {
-    const struct ct_kube_request it = {.method = method,
-                                       .path = path->data,
-                                       .type = strcmp(method, "PATCH") == 0
-                                                   ? "application/apply-patch+yaml"
-                                                   : NULL,
-                                       .body = body != NULL ? body->data : NULL,
-                                       .body_len = body != NULL ? body->len : 0};
+    const struct ct_kube_request it = {
+        .method = method,
+        .path = path->data,
+        .type = strcmp(method, "PATCH") == 0 ? "application/apply-patch+yaml" : NULL,
+        .body = body != NULL ? body->data : NULL,
+        .body_len = body != NULL ? body->len : 0};
     if (path->failed || (body != NULL && body->failed)) {
         return ct_err_set(err, CT_ENOMEM, "out of memory for a request to the API server");
     }
@@ -211,8 +210,9 @@ static void tell_labels(struct teller *t)
     note(t, rc, &err);
     if (rc == 0) {
         if (t->must_write) {
-            ct_log(CT_LOG_INFO, "node %s is labelled: protection-points %d, enforcement %s, "
-                                "vectors %d",
+            ct_log(CT_LOG_INFO,
+                   "node %s is labelled: protection-points %d, enforcement %s, "
+                   "vectors %d",
                    t->settings->node, t->label.told.points,
                    ct_tier_name((enum ct_tier)t->label.told.enforcement), t->label.told.vectors);
         }
@@ -240,8 +240,7 @@ static void tell_event(struct teller *t)
         t->n--;
     }
     if (t->n == 0 && t->lost > 0) {
-        ct_log(CT_LOG_WARN, "%llu Events on pods were not written",
-               (unsigned long long)t->lost);
+        ct_log(CT_LOG_WARN, "%llu Events on pods were not written", (unsigned long long)t->lost);
         t->lost = 0;
     }
 }

@@ -42,7 +42,8 @@ static void obey(struct ct_advertise *advertise, const char *line)
     if (sscanf(line, "facts %d %d %d %d", &facts.points, &facts.enforcement, &facts.memfd_secret,
                &facts.vectors) == 4) {
         ct_advertise_facts(advertise, &facts);
-    } else if (sscanf(line, "attack %63s %253s %63s %d", pod.namespace, pod.name, pod.uid, &n) == 4) {
+    } else if (sscanf(line, "attack %63s %253s %63s %d", pod.namespace, pod.name, pod.uid, &n) ==
+               4) {
         attack(advertise, &pod, n);
     } else if (sscanf(line, "pause %d", &n) == 1) {
         wait_ms(advertise, n);

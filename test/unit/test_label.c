@@ -6,10 +6,16 @@
 
 #define MINUTE 60000U
 
-static const struct ct_node_facts all = {
-    .points = 35, .enforcement = CT_TIER_LSM, .memfd_secret = 1, .vectors = 26, .kernel = "6.12.41+deb13-cloud-amd64"};
-static const struct ct_node_facts lost = {
-    .points = 15, .enforcement = CT_TIER_NONE, .memfd_secret = 1, .vectors = 3, .kernel = "6.12.41+deb13-cloud-amd64"};
+static const struct ct_node_facts all = {.points = 35,
+                                         .enforcement = CT_TIER_LSM,
+                                         .memfd_secret = 1,
+                                         .vectors = 26,
+                                         .kernel = "6.12.41+deb13-cloud-amd64"};
+static const struct ct_node_facts lost = {.points = 15,
+                                          .enforcement = CT_TIER_NONE,
+                                          .memfd_secret = 1,
+                                          .vectors = 3,
+                                          .kernel = "6.12.41+deb13-cloud-amd64"};
 
 static void test_what_affinity_uses_moves_down_slowly(void **state)
 {

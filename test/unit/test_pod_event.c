@@ -6,8 +6,10 @@
 
 #define NOW 1700000000
 
-static const struct ct_pod_ref web = {
-    .namespace = "shop", .name = "web-0", .uid = "11111111-2222-3333-4444-555555555555", .container = "app"};
+static const struct ct_pod_ref web = {.namespace = "shop",
+                                      .name = "web-0",
+                                      .uid = "11111111-2222-3333-4444-555555555555",
+                                      .container = "app"};
 
 static struct ct_event attack(enum ct_vector vector)
 {
@@ -40,7 +42,8 @@ static void test_the_first_is_told_at_once_and_the_rest_together(void **state)
     assert_int_equal(ct_pod_gatherer_lost(gatherer), 0);
     // After a quiet minute the next one is a first one again.
     assert_false(ct_pod_gatherer_due(gatherer, NOW + 2 * CT_POD_EVENT_WINDOW_S, false, &told));
-    assert_true(ct_pod_gatherer_add(gatherer, &web, &event, NOW + 2 * CT_POD_EVENT_WINDOW_S, &told));
+    assert_true(
+        ct_pod_gatherer_add(gatherer, &web, &event, NOW + 2 * CT_POD_EVENT_WINDOW_S, &told));
     assert_int_equal(told.count, 1);
 }
 
