@@ -15,7 +15,7 @@
 
 #define CT_LABEL_PREFIX "cloudtaser.node-restriction.kubernetes.io/"
 #define CT_LABEL_MANAGER "cloudtaser-agent"
-#define CT_LABEL_KERNEL_MAX 64
+#define CT_LABEL_KERNEL_MAX 65
 
 // What a node can do for its pods. Plain data: it is sent from one process of the agent to another.
 struct ct_node_facts {

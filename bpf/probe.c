@@ -9,6 +9,10 @@
 #include "score.h"
 #include "vectors.h"
 
+#ifndef SYS_memfd_secret // musl's headers may be older
+#define SYS_memfd_secret 447
+#endif
+
 static const char *const outcomes[] = {
     [CT_OUTCOME_UNTRIED] = "untried", [CT_OUTCOME_OPEN] = "open",
     [CT_OUTCOME_ABSENT] = "absent",   [CT_OUTCOME_OVERDONE] = "refused to everybody",
