@@ -63,6 +63,7 @@ class Agent(TestCase):
         self.addCleanup(self.forget_labels)
         self.pod = self.agent_pod("modern")
         self.token = self.cluster.service_account_token(NAMESPACE, "cloudtaser-agent", pod=self.pod)
+        self.wait_policies_in_force()
 
     def agent_pod(self, node):
         """As the DaemonSet's controller and kubelet would have it, but for what it may do on the node."""
@@ -81,7 +82,7 @@ class Agent(TestCase):
         method, path, kind, body = what
         status, raw = self.cluster.request(method, f"{path}&dryRun=All", body, content_type=kind,
                                            token=token or self.token)
-        return status, json.loads(raw).get("message", "")
+        return status, json.loads(raw).get("message", "") if status >= 400 else ""
 
     def labels(self, node="modern"):
         every = self.cluster.api("GET", f"/api/v1/nodes/{node}")["metadata"]["labels"]
@@ -97,6 +98,9 @@ class Agent(TestCase):
 
     def with_policies(self):
         self.install(AGENT, command="upgrade")
+        self.wait_policies_in_force()
+
+    def wait_policies_in_force(self):
         for probe in (label("old"), event(node="old")):
             wait_until(lambda probe=probe: self.attempt(probe)[0] == 403, "the policies", 20, 0.1)
 
@@ -109,7 +113,7 @@ class Agent(TestCase):
         self.with_policies()
         for what, sentence, token in attacks:
             status, message = self.attempt(what, token)
-            self.assertEqual(status, 403, what)
+            self.assertEqual(status, 403, f"{what}: {message}")
             self.assertIn(f"cloudtaser: an agent writes {'the labels ' if sentence is ANOTHER else ''}{sentence}",
                           message)
         for name in ("protection-points", "enforcement", "memfd-secret", "kernel", "vectors"):
