@@ -267,7 +267,7 @@ static int usage(FILE *out, int status)
                 "  probe      try each attack vector on this kernel, and tell what refuses it\n"
                 "  guard      run a program protected, and tell of the attacks on it\n"
                 "  unprotect  take the protection off a process or a container\n"
-                "  retire     have all nodes' agents take away what they left, before they are removed\n"
+                "  retire     before the chart goes: have every node's agent uninstall\n"
                 "\n`cloudtaser-agent COMMAND --help` tells its options.\n",
                 out);
     return status;

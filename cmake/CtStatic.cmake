@@ -51,5 +51,6 @@ if(EXISTS "${CT_DEPS_TOOL}")
     ct_static_build(static x86_64 TOOL "${CT_DEPS_TOOL}" x86_64)
     ct_static_build(static-arm64 aarch64 TOOL "${CT_DEPS_TOOL}" aarch64)
     # The programs for the kernel are for x86-64 alone.
-    ct_static_build(static-agent x86_64 TOOL "${CT_DEPS_AGENT_TOOL}" OPTIONS -DCT_AGENT=ON)
+    ct_static_build(static-agent x86_64 TOOL "${CT_DEPS_AGENT_TOOL}" OPTIONS
+        -DCT_AGENT=ON "-DCMAKE_C_FLAGS_RELEASE=-Os -DNDEBUG")
 endif()
