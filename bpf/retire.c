@@ -65,7 +65,7 @@ static const char patch[] =
     "{\"spec\":{\"updateStrategy\":{\"type\":\"RollingUpdate\",\"rollingUpdate\":"
     "{\"maxUnavailable\":\"100%\",\"maxSurge\":0}},\"template\":{\"spec\":{\"containers\":[{"
     "\"name\":"
-    "\"agent\",\"args\":[\"uninstall\",\"--node\",\"$(NODE_NAME)\"]}]}}}}";
+    "\"agent\",\"args\":[\"uninstall\",\"--node-name=$(NODE_NAME)\"]}]}}}}";
 
 static const char labelled[] =
     "/api/v1/"

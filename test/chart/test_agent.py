@@ -261,7 +261,7 @@ class Agent(TestCase):
         self.assertEqual(done.returncode, 1, done.stderr)
         self.assertIn("after 3 s there are nodes whose agent has not gone", done.stderr)
         [container] = self.cluster.api("GET", DAEMONSET)["spec"]["template"]["spec"]["containers"]
-        self.assertEqual(container["args"], ["uninstall", "--node", "$(NODE_NAME)"])
+        self.assertEqual(container["args"], ["uninstall", "--node-name=$(NODE_NAME)"])
         replaced()
         self.assertEqual(retire().returncode, 1)  # the label is still there
         self.forget_labels()
