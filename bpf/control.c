@@ -49,7 +49,7 @@ static int address_of(const char *name, struct sockaddr_un *ret, socklen_t *ret_
 int ct_control_new(const char *name, struct ct_control **ret, struct ct_err *err)
 {
     struct sockaddr_un address;
-    socklen_t len;
+    socklen_t len = 0;
     int rc = address_of(name, &address, &len, err);
     if (rc < 0) {
         return rc;
@@ -154,7 +154,7 @@ int ct_control_unprotect(const char *name, pid_t pid, uint64_t cgroup, unsigned 
     const struct timeval patience = {.tv_sec = CLIENT_SECONDS};
     struct sockaddr_un address;
     struct reply reply;
-    socklen_t len;
+    socklen_t len = 0;
     int rc = address_of(name, &address, &len, err);
     if (rc < 0) {
         return rc;

@@ -67,3 +67,13 @@ matchConstraints:
 {{- define "cloudtaser.celList" -}}
 {{- if . }}{{ toRawJson . }}{{ else }}[]{{ end -}}
 {{- end }}
+
+{{- /* Does the agent of some node ask? */ -}}
+{{- define "cloudtaser.isAgent" -}}
+request.userInfo.username == 'system:serviceaccount:{{ .Release.Namespace }}:cloudtaser-agent'
+{{- end }}
+
+{{- /* The node that its pod runs on, by the API server's own word; '' when the token is no pod's. */ -}}
+{{- define "cloudtaser.agentNode" -}}
+request.userInfo.?extra[?'authentication.kubernetes.io/node-name'][?0].orValue('')
+{{- end }}
