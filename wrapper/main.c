@@ -3,7 +3,6 @@
 // cloudtaser-wrapper: fetches secrets into secret memory, proves how well they are protected, starts
 // the app with them and stays as its PID 1. Until the app is released any step may fail and end
 // this; from then on nothing but the app's end does.
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -382,8 +381,8 @@ static int start(struct wrapper *w, struct ct_err *err)
 
 // The app was ended to be started again: by this program anew, in the same process, so that every
 // proof is made again and nothing of the old values is left. What the app left running would hold
-// its ports and files.
-static void start_again(struct wrapper *w)
+// its ports and files. Returns when it was asked to end meanwhile, or else with the sentence in err.
+static void start_again(struct wrapper *w, struct ct_err *err)
 {
     if (getpid() == 1) {
         (void)kill(-1, SIGKILL);
@@ -400,7 +399,7 @@ static void start_again(struct wrapper *w)
     (void)setrlimit(RLIMIT_CORE, &w->core);
     ct_supervise_restore(&w->app_mask);
     (void)execve("/proc/self/exe", w->self, w->environment);
-    ct_log(CT_LOG_ERROR, "the app cannot be started again: /proc/self/exe: %s", strerror(errno));
+    (void)ct_err_errno(err, "the app was ended and cannot be started again: /proc/self/exe");
 }
 
 // Nothing but the app's end ends it from here on.
@@ -422,8 +421,12 @@ _Noreturn static void run(struct wrapper *w)
         ct_beside_released(&w->beside, w->vault, &w->config, &w->facts, w->app.child);
     }
     int code = w->app.ended ? w->app.exit_code : ct_supervise(w->app.child);
+    struct ct_err err = {0};
     if (ct_beside_wants_restart(&w->beside)) {
-        start_again(w);
+        start_again(w, &err);
+    }
+    if (err.code != CT_OK) {
+        code = fail(CT_EXIT_OTHER, err.msg); // the app's own code says that it was ended, no more
     }
     if (ct_beside_end(&w->beside)) {
         ct_vault_free(w->vault);

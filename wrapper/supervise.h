@@ -28,6 +28,7 @@ void ct_supervise_restore(const sigset_t *app_mask);
 void ct_supervise_fork_follows(void);
 
 // Was a signal that asks to end (SIGTERM, SIGINT, SIGQUIT) forwarded to the app, or does one wait?
+// Thread-safe.
 bool ct_supervise_asked_to_end(void);
 // What ct_supervise() is made of, for the time before it, while a launcher is followed (chain.h).
 // Passes a signal that was taken from this process's queue on to the app, unless it has it already or
