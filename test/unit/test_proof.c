@@ -193,18 +193,6 @@ static void test_smaps(void **state)
     assert_true(ct_smaps_open(&maps, 0x7ffffff0) < 0);
 }
 
-// Not under AddressSanitizer, whose shadow is terabytes of memory that holds no copies.
-#ifndef __SANITIZE_ADDRESS__
-static char *random_token(void)
-{
-    char *token = ct_arena_calloc(1, TOKEN_LEN + 1);
-    assert_int_equal(getrandom(token, TOKEN_LEN, 0), TOKEN_LEN);
-    for (size_t i = 0; i < TOKEN_LEN; i++) {
-        token[i] = (char)('a' + (unsigned char)token[i] % 26);
-    }
-    return token;
-}
-
 int __real_ct_smaps_open(struct ct_smaps *maps, pid_t pid);
 int __wrap_ct_smaps_open(struct ct_smaps *maps, pid_t pid);
 
@@ -237,6 +225,18 @@ int __wrap_ct_smaps_open(struct ct_smaps *maps, pid_t pid)
         count_copies();
     }
     return __real_ct_smaps_open(maps, pid);
+}
+
+// Not under AddressSanitizer, whose shadow is terabytes of memory that holds no copies.
+#ifndef __SANITIZE_ADDRESS__
+static char *random_token(void)
+{
+    char *token = ct_arena_calloc(1, TOKEN_LEN + 1);
+    assert_int_equal(getrandom(token, TOKEN_LEN, 0), TOKEN_LEN);
+    for (size_t i = 0; i < TOKEN_LEN; i++) {
+        token[i] = (char)('a' + (unsigned char)token[i] % 26);
+    }
+    return token;
 }
 
 // The control of the proof is not the token in the clear.
