@@ -384,11 +384,7 @@ static int start(struct wrapper *w, struct ct_err *err)
 // its ports and files. Returns when it was asked to end meanwhile, or else with the sentence in err.
 static void start_again(struct wrapper *w, struct ct_err *err)
 {
-    if (getpid() == 1) {
-        (void)kill(-1, SIGKILL);
-        while (waitpid(-1, NULL, __WALL) > 0) {
-        }
-    }
+    ct_supervise_end_rest();
     if (ct_supervise_asked_to_end()) {
         return;
     }

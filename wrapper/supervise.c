@@ -11,16 +11,20 @@
 #include "supervise.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cleanup.h"
 #include "exit_code.h"
+#include "text.h"
 
 // The kernel's own set of 64 signals. The C libraries keep two or three real-time signals for
 // themselves and leave them out of every sigset; here those are forwarded like all others.
@@ -158,6 +162,42 @@ void ct_supervise_forward(siginfo_t *info, pid_t app)
         return;
     }
     (void)kill(app, info->si_signo);
+}
+
+// Kills the children of this process, as many as one read tells of; whoever loses a parent by that becomes
+// one. False when there is none, or none that can be seen. Unreaped, a child keeps its number.
+static bool kill_children(void)
+{
+    char path[64];
+    char text[512];
+    (void)snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+    CT_AUTO_FD fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
+    if (n <= 0) {
+        return false;
+    }
+    text[n] = '\0';
+    const char *at = text;
+    for (const char *end = strchr(at, ' '); end != NULL; end = strchr(at, ' ')) {
+        unsigned long pid = 0;
+        if (ct_text_number(at, (size_t)(end - at), INT32_MAX, &pid) && pid > 0) {
+            (void)kill((pid_t)pid, SIGKILL);
+        }
+        at = end + 1;
+    }
+    return true;
+}
+
+void ct_supervise_end_rest(void)
+{
+    if (getpid() == 1) {
+        (void)kill(-1, SIGKILL);
+        while (waitpid(-1, NULL, __WALL) > 0) {
+        }
+        return;
+    }
+    while (kill_children() && waitpid(-1, NULL, __WALL) > 0) {
+    }
 }
 
 int ct_supervise(pid_t app)

@@ -30,6 +30,9 @@ void ct_supervise_fork_follows(void);
 // Was a signal that asks to end (SIGTERM, SIGINT, SIGQUIT) forwarded to the app, or does one wait?
 // Thread-safe.
 bool ct_supervise_asked_to_end(void);
+// The app has ended: ends what it left running, and reaps it. As PID 1 that is all there is; else all that
+// descends from this process, where /proc tells of it.
+void ct_supervise_end_rest(void);
 // What ct_supervise() is made of, for the time before it, while a launcher is followed (chain.h).
 // Passes a signal that was taken from this process's queue on to the app, unless it has it already or
 // it was for the wrapper alone.

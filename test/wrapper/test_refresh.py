@@ -3,6 +3,7 @@
 """Secrets that change at Vault while the app runs: kept, told by a signal, or taken by a restart."""
 import functools
 import os
+import pathlib
 import signal
 import subprocess
 import time
@@ -36,6 +37,17 @@ open("/dev/termination-log", "w").write("stale " * 200)
 signal.sigwait({signal.SIGTERM})
 sys.exit(7 if ctypes.CDLL(None).umount2(b"/proc", 2) == 0 else 8)
 """
+# Leaves a grandchild of its own session behind, which tells its number.
+LEAVER = APP.replace('print(f"ready', """
+if os.fork() == 0:
+    os.setsid()
+    left = os.fork()
+    while left == 0:
+        signal.pause()
+    print(left, flush=True)
+    os._exit(0)
+os.wait()
+print(f"ready""", 1)
 LOGIN, LOOKUP = "/v1/auth/kubernetes/login", "/v1/auth/token/lookup-self"
 bad_vault.ANSWERS["changing"] = lambda s: (
     bad_vault.errors(403, "permission denied") if s.value is None
@@ -57,7 +69,7 @@ class Refresh(unittest.TestCase):
         self.vault.value = OLD
         self.addCleanup(self.vault.close)
 
-    def start(self, on_change, prefix=(), app=APP, **changes):
+    def start(self, on_change, prefix=(), app=APP, first=True, **changes):
         settings = self.rig.settings(**{
             "address": self.vault.address, "refresh_interval_ms": 1000, "on_change": on_change,
             **changes})
@@ -66,7 +78,8 @@ class Refresh(unittest.TestCase):
                                    env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                    text=True)
         self.addCleanup(self.put_down, process)
-        self.assertIn(f"{OLD[-6:]}\n", process.stdout.readline())
+        if first:
+            self.assertIn(f"{OLD[-6:]}\n", process.stdout.readline())
         return process
 
     def put_down(self, process):
@@ -125,6 +138,26 @@ class Refresh(unittest.TestCase):
         said = self.end(process)
         self.assertEqual(said.count("Protection score:"), 2, "proven again")
         self.assertEqual(said.count("the app is ended and started again"), 1)
+
+    def test_a_restart_leaves_nobody_behind(self):
+        """Who stayed would hold the app's ports and files."""
+        for reaction, stays in ("restart", False), ("keep", True):
+            with self.subTest(reaction=reaction):
+                self.vault.value = OLD
+                process = self.start(reaction, app=LEAVER, first=False)
+                left = pathlib.Path("/proc") / process.stdout.readline().strip()
+                self.assertIn(OLD[-6:], process.stdout.readline())
+                self.assertEqual(harness.status(left.name, "PPid:"[:-1]), str(process.pid))
+                self.vault.value = NEW
+                if stays:
+                    self.more_looks(2)
+                    self.assertTrue(left.exists(), "the control")
+                    os.kill(int(left.name), signal.SIGKILL)
+                else:
+                    self.assertEqual(process.stdout.readline(), f"signal 15 {OLD[-6:]}\n")
+                    self.addCleanup(os.kill, int(process.stdout.readline()), signal.SIGKILL)
+                    self.assertEqual(process.stdout.readline(), f"ready {process.pid} {NEW[-6:]}\n")
+                    self.assertFalse(left.exists())
 
     @unittest.skipIf(os.geteuid() != 0, "only root can make namespaces")
     def test_a_restart_as_pid_1(self):
