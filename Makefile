@@ -12,7 +12,7 @@ help: ## this text
 build: ## build everything into build/, the static programs included
 	@tools/build $(PRESET) all static
 
-images: ## cloudtaser-webhook and cloudtaser-injector from scratch, into build/images (as root)
+images: ## cloudtaser-webhook, cloudtaser-injector and cloudtaser-agent from scratch, into build/images (as root)
 	@tools/images
 
 demo: ## the whole way on this machine, in words: patch, run, attack, refusal
@@ -45,7 +45,7 @@ test-fuzz: ## each fuzz harness for 30 s
 test-arm64: ## wrapper and injector on aarch64 kernels, by QEMU
 	@tools/test arm64
 
-test-images: ## both images, built twice, looked into and run
+test-images: ## the images, built twice, looked into and run
 	@tools/test images
 
 test-integration: ## against a real API server and a real Vault

@@ -186,7 +186,7 @@ int ct_cgroup_parse(const char *text, const char *root, bool unified, struct ct_
             size_t path_len = len - (size_t)(path + 1 - line);
             int at = rank(controllers + 1, n);
             // All are somewhere in each hierarchy: in its root, where nobody has put them.
-            if (at >= 0 && (best < 0 || at < best) && path_len > 1) {
+            if (at >= 0 && (!unified || at == 0) && (best < 0 || at < best) && path_len > 1) {
                 if (path_len >= sizeof(ret->path)) {
                     return ct_err_set(err, CT_EDENIED, "the path of its cgroup is too long");
                 }

@@ -49,7 +49,7 @@ static int address_of(const char *name, struct sockaddr_un *ret, socklen_t *ret_
 int ct_control_new(const char *name, struct ct_control **ret, struct ct_err *err)
 {
     struct sockaddr_un address;
-    socklen_t len;
+    socklen_t len = 0;
     int rc = address_of(name, &address, &len, err);
     if (rc < 0) {
         return rc;
@@ -137,13 +137,11 @@ void ct_control_handle(struct ct_control *control, struct ct_registrar *registra
     if (fd < 0) {
         return;
     }
-    if (is_allowed(fd)) {
-        serve(fd, registrar, &reply);
-    } else {
-        reply = (struct reply){.code = -CT_EDENIED,
-                               .words = "the agent takes orders from root in its own container "
-                                        "alone: kubectl exec"};
+    // Who is not allowed is not waited for: the connection is closed.
+    if (!is_allowed(fd)) {
+        return;
     }
+    serve(fd, registrar, &reply);
     (void)send(fd, &reply, sizeof(reply), MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
@@ -156,11 +154,12 @@ int ct_control_unprotect(const char *name, pid_t pid, uint64_t cgroup, unsigned 
     const struct timeval patience = {.tv_sec = CLIENT_SECONDS};
     struct sockaddr_un address;
     struct reply reply;
-    socklen_t len;
+    socklen_t len = 0;
     int rc = address_of(name, &address, &len, err);
     if (rc < 0) {
         return rc;
     }
+    errno = ECONNRESET; // for an end of file, which sets none
     CT_AUTO_FD fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) != 0) {
         return ct_err_errno(err, "cannot make a socket");
@@ -172,7 +171,11 @@ int ct_control_unprotect(const char *name, pid_t pid, uint64_t cgroup, unsigned 
     }
     if (send(fd, &question, sizeof(question), MSG_NOSIGNAL) != (ssize_t)sizeof(question) ||
         recv(fd, &reply, sizeof(reply), 0) != (ssize_t)sizeof(reply)) {
-        return ct_err_set(err, CT_EUNAVAIL, "the agent does not answer");
+        return errno == ECONNRESET || errno == EPIPE
+                   ? ct_err_set(err, CT_EDENIED,
+                                "the agent takes orders from root in its own container alone: "
+                                "use kubectl exec")
+                   : ct_err_set(err, CT_EUNAVAIL, "the agent does not answer");
     }
     *ret = reply.processes;
     reply.words[sizeof(reply.words) - 1] = '\0';

@@ -29,11 +29,10 @@ int ct_fork(struct bpf_raw_tracepoint_args *ctx)
 }
 
 SEC("raw_tracepoint/sched_process_exec")
-int ct_exec(void *ctx)
+int ct_exec(struct bpf_raw_tracepoint_args *ctx)
 {
-    (void)ctx;
     if (is_current_generation()) {
-        on_exec(current_tgid());
+        on_exec((struct task_struct *)ctx->args[0], current_tgid(), (__u32)ctx->args[1]);
     }
     return 0;
 }

@@ -14,6 +14,7 @@
 
 #include "fs.h"
 #include "guard_internal.h"
+#include "reader.h"
 #include "vectors.h"
 
 #define BIT(vector) (1ULL << (vector))
@@ -97,6 +98,24 @@ static int configure(struct ct_guard *guard, struct ct_err *err)
                                              .agent = (__u32)getpid(),
                                              .strict = guard->options.strict ? 1 : 0};
     return write_first(guard, "ct_config", &guard->config, err);
+}
+
+// Of these alone: what an agent before this one allowed is over.
+static int allow_readers(struct ct_guard *guard, struct ct_err *err)
+{
+    int map = ct_guard_map(guard, "ct_exempts");
+    const struct ct_option_list *readers = guard->options.readers;
+    struct ct_exempt_key key;
+    while (bpf_map_get_next_key(map, NULL, &key) == 0 && bpf_map_delete_elem(map, &key) == 0) {
+    }
+    if (readers == NULL || readers->n == 0) {
+        return 0;
+    }
+    if (guard->options.strict) {
+        return ct_err_set(err, CT_EINVAL, "--strict lets nobody read: leave --reader out");
+    }
+    guard->open_to_readers = ct_reader_vectors();
+    return ct_reader_allow(map, readers, guard->options.cgroup_root, err);
 }
 
 // Where the pins are, and whose turn it is.
@@ -200,7 +219,11 @@ void ct_guard_take_results(struct ct_guard *guard, const struct ct_result result
 
 struct ct_result ct_guard_result(const struct ct_guard *guard, enum ct_vector vector)
 {
-    return guard->results[vector];
+    struct ct_result result = guard->results[vector];
+    if (result.outcome == CT_OUTCOME_REFUSED && (guard->open_to_readers >> vector & 1) != 0) {
+        result = (struct ct_result){.outcome = CT_OUTCOME_EXEMPT};
+    }
+    return result;
 }
 
 const char *ct_guard_tier_trouble(const struct ct_guard *guard, enum ct_tier tier)
@@ -515,6 +538,7 @@ static int begin(struct ct_guard *guard, struct ct_err *err)
              : rc;
     rc = rc == 0 ? tell_ring(guard, turn, guard->pins.ring.version, err) : rc;
     rc = rc == 0 ? configure(guard, err) : rc;
+    rc = rc == 0 ? allow_readers(guard, err) : rc;
     rc = rc == 0 ? attach_life(guard, err) : rc;
     return rc == 0 ? ct_guard_claim(guard, CT_CLAIM_AGENT, err) : rc;
 }

@@ -10,6 +10,7 @@
 
 #include "cleanup.h"
 #include "err.h"
+#include "option.h"
 #include "selftest.h"
 #include "ring.h"
 #include "shared.h"
@@ -24,6 +25,9 @@ struct ct_guard_options {
     const char *pin_dir;
     unsigned version;     // major << 16 | minor << 8 | patch
     bool allow_downgrade; // replace a later version, or one that refuses more
+    // Who may read protected processes, as reader.h has it, and where cgroups are mounted; NULL: nobody. Not with strict.
+    const struct ct_option_list *readers;
+    const char *cgroup_root;
 };
 
 #define CT_GUARD_PINS "/sys/fs/bpf/cloudtaser"

@@ -27,6 +27,7 @@ struct ct_guard {
     struct ct_guard_pinned pinned;
     struct ct_guard_config config;
     struct ct_result results[CT_V_COUNT];
+    __u64 open_to_readers;      // bit N: whatever was shown of vector N
     struct ring_buffer *events; // from the first poll on
     ct_guard_tell tell;         // of the poll under way, with its cls
     void *cls;

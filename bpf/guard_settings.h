@@ -6,10 +6,12 @@
 
 #include "guard.h"
 #include "option.h"
+#include "reader.h"
 
 struct ct_guard_settings {
     struct ct_option_list tiers;
     bool strict;
+    struct ct_option_list readers;
 };
 
 int ct_guard_check_tier(const char *value, struct ct_err *err);
@@ -23,13 +25,22 @@ int ct_guard_check_tier(const char *value, struct ct_err *err);
      .help = "Try no other tier than this: lsm, fmod_ret, kprobe, reactive or cgroup; may be "     \
              "given repeatedly.",                                                                  \
      .check = ct_guard_check_tier},                                                                \
+        {.name = "reader",                                                                         \
+         .kind = CT_OPTION_LIST,                                                                   \
+         .offset = offsetof(type, at.readers),                                                     \
+         .argument = "FILE[@CGROUP]",                                                              \
+         .help =                                                                                   \
+             "Let this program read protected processes, in that cgroup alone if one is named. "   \
+             "Costs the points of enforcement, here and in each wrapper; may be given "            \
+             "repeatedly.",                                                                        \
+         .check = ct_reader_check},                                                                \
     {                                                                                              \
         .name = "strict", .kind = CT_OPTION_BOOL, .offset = offsetof(type, at.strict),             \
         .fallback = "false",                                                                       \
         .help = "Refuse what concerns the whole kernel to everybody, other BPF programs included." \
     }
 
-// What the settings say; all else is left empty.
+// What the settings say, which have to outlive it; all else is left empty.
 struct ct_guard_options ct_guard_settle(const struct ct_guard_settings *settings);
 
 #endif

@@ -17,7 +17,9 @@
 #include "option.h"
 #include "probe.h"
 #include "registrar_settings.h"
+#include "retire.h"
 #include "run_main.h"
+#include "tell.h"
 
 // Exit statuses.
 #define EXIT_GOOD 0
@@ -64,7 +66,10 @@ static const struct ct_option_table probe_table = {
 
 static int new_guard(const struct settings *settings, struct ct_guard **ret, struct ct_err *err)
 {
-    const struct ct_guard_options options = ct_guard_settle(&settings->guard);
+    struct ct_guard_options options = ct_guard_settle(&settings->guard);
+    if (settings->registrar.cgroup_root != NULL) {
+        options.cgroup_root = settings->registrar.cgroup_root;
+    }
     return ct_guard_new(&options, ret, err);
 }
 
@@ -265,6 +270,7 @@ static int usage(FILE *out, int status)
                 "  probe      try each attack vector on this kernel, and tell what refuses it\n"
                 "  guard      run a program protected, and tell of the attacks on it\n"
                 "  unprotect  take the protection off a process or a container\n"
+                "  retire     before the chart goes: have every node's agent uninstall\n"
                 "\n`cloudtaser-agent COMMAND --help` tells its options.\n",
                 out);
     return status;
@@ -287,6 +293,12 @@ int main(int argc, char **argv)
     }
     if (strcmp(command, "unprotect") == 0) {
         return ct_unprotect_main(argc - 1, argv + 1);
+    }
+    if (strcmp(command, "retire") == 0) {
+        return ct_retire_main(argc - 1, argv + 1);
+    }
+    if (strcmp(command, "tell") == 0) { // the agent's own
+        return ct_tell_main(argc - 1, argv + 1);
     }
     if (strcmp(command, "--version") == 0) {
         (void)printf("cloudtaser-agent %s\n", AGENT_VERSION);

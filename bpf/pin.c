@@ -131,9 +131,7 @@ static int open_map(const struct ct_pins *pins, const char *name, struct bpf_map
     (void)snprintf(path, sizeof(path), "%s/maps/%s", pins->dir, name);
     int fd = bpf_obj_get(path);
     *info = (struct bpf_map_info){0};
-    // A pinned program is an object as well.
-    if (fd >= 0 && (bpf_obj_get_info_by_fd(fd, info, &size) != 0 || info->key_size == 0 ||
-                    info->max_entries == 0)) {
+    if (fd >= 0 && bpf_obj_get_info_by_fd(fd, info, &size) != 0) {
         (void)close(fd);
         errno = EMEDIUMTYPE;
         return -1;

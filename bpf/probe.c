@@ -9,10 +9,14 @@
 #include "score.h"
 #include "vectors.h"
 
+#ifndef SYS_memfd_secret // musl's headers may be older
+#define SYS_memfd_secret 447
+#endif
+
 static const char *const outcomes[] = {
     [CT_OUTCOME_UNTRIED] = "untried", [CT_OUTCOME_OPEN] = "open",
     [CT_OUTCOME_ABSENT] = "absent",   [CT_OUTCOME_OVERDONE] = "refused to everybody",
-    [CT_OUTCOME_REFUSED] = "refused",
+    [CT_OUTCOME_EXEMPT] = "reader",   [CT_OUTCOME_REFUSED] = "refused",
 };
 
 // What the wrapper's canary tries: whoever reads memory begins with one of these.
@@ -79,6 +83,24 @@ static int points_of(const struct summary *sum)
     return (sum->memfd_secret ? ct_check_info(CT_CHECK_MEMFD_SECRET)->points : 0) +
            (sum->enforced ? ct_check_info(CT_CHECK_EBPF_CONNECTED)->points : 0) +
            (sum->synchronous ? ct_check_info(CT_CHECK_KPROBES_ACTIVE)->points : 0);
+}
+
+void ct_probe_facts(const struct ct_guard *guard, struct ct_node_facts *ret)
+{
+    struct summary sum = summarize(guard);
+    struct utsname system;
+    enum ct_tier weakest = CT_TIER_LSM;
+    *ret = (struct ct_node_facts){.points = points_of(&sum), .memfd_secret = sum.memfd_secret};
+    for (size_t i = 0; i < CT_ARRAY_LEN(reading); i++) {
+        struct ct_result result = ct_guard_result(guard, reading[i]);
+        weakest = result.tier < weakest ? result.tier : weakest;
+    }
+    ret->enforcement = sum.enforced ? (int)weakest : CT_TIER_NONE;
+    for (int tier = CT_TIER_REACTIVE; tier < CT_TIER_COUNT; tier++) {
+        ret->vectors += (int)sum.refused[tier];
+    }
+    (void)snprintf(ret->kernel, sizeof(ret->kernel), "%s",
+                   uname(&system) == 0 ? system.release : "");
 }
 
 static int max_points(void)

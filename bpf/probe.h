@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "guard.h"
+#include "label.h"
 
 // The table of vectors with the tier that refuses each, the sums, the points that the node can bring, and what
 // to change to get more. Errors: -CT_ESYSTEM when it cannot be written.
@@ -15,5 +16,8 @@ CT_CHECKED int ct_probe_text(const struct ct_guard *guard, FILE *out, struct ct_
 // The same as one JSON object: {"kernel":…,"points":…,"max":35,"registration":"lsm","tiers":{"lsm":25,…},
 // "vectors":[{"vector":1,"name":"ptrace","outcome":"refused","tier":"lsm"},…]}.
 CT_CHECKED int ct_probe_json(const struct ct_guard *guard, FILE *out, struct ct_err *err);
+
+// What of it the cluster is told.
+void ct_probe_facts(const struct ct_guard *guard, struct ct_node_facts *ret);
 
 #endif

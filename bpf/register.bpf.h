@@ -236,12 +236,19 @@ static __always_inline int on_leave(__u32 tgid)
     if (mark == NULL) {
         return ANSWER_ENOTCONN;
     }
-    if ((mark->flags & CT_MARK_HELD) == 0 || mark->ran != 0 || has_threads(task) ||
-        BPF_CORE_READ(task, ptrace) != 0) {
+    // A wrapper that was not vetted after all goes on without: it may not deal with its own children.
+    bool given_up = (mark->flags & CT_MARK_WRAPPER) != 0 && mark->stage != CT_STAGE_VETTED;
+    // Where somebody may read, nothing is proven by who is refused: no canary.
+    bool own_code = (mark->flags & CT_MARK_HELD) != 0 && mark->ran == 0 && !has_exempts();
+    if ((!given_up && !own_code) || has_threads(task) || BPF_CORE_READ(task, ptrace) != 0) {
         return ANSWER_EPERM;
     }
     number_thread(task, tgid, false);
-    drop_mark(tgid, mark);
+    if (given_up) {
+        drop_mark(tgid, mark);
+    } else {
+        mark->flags = CT_MARK_LEFT;
+    }
     return ANSWER_ENOTCONN;
 }
 
@@ -345,7 +352,7 @@ static __always_inline void forget_agent_task(void)
 // The kernel has counted the exiting thread out already. A process keeps its first thread's number to its end.
 static __always_inline void on_exit(struct task_struct *task, __u32 tgid)
 {
-    struct ct_mark *mark = mark_of(tgid);
+    struct ct_mark *mark = any_mark_of(tgid);
     bool last = BPF_CORE_READ(task, signal, live.counter) == 0;
     struct ct_guard_config *c = config();
     if (last) {
@@ -372,18 +379,36 @@ static __always_inline void on_exit(struct task_struct *task, __u32 tgid)
     }
 }
 
-static __always_inline void on_exec(__u32 tgid)
+// `old`: the number that the executing thread had, in the first pid namespace. Where its group's first one had ended
+// before, that is all that is still known of it; numbers within other namespaces wait for the agent to sweep.
+static __always_inline void give_up_old_number(struct task_struct *task, __u32 old)
 {
-    struct ct_mark *mark = mark_of(tgid);
+    struct upid upid = {0};
+    struct pid *pid = BPF_CORE_READ(task, thread_pid);
+    if (old != (__u32)BPF_CORE_READ(task, pid) &&
+        bpf_core_read(&upid, sizeof(upid), &pid->numbers[0]) == 0) {
+        struct ct_pid_key key = {.namespace = (__u64)upid.ns, .number = old};
+        bpf_map_delete_elem(&ct_pids, &key);
+    }
+}
+
+static __always_inline void on_exec(struct task_struct *task, __u32 tgid, __u32 old)
+{
+    struct ct_mark *mark = any_mark_of(tgid);
     bpf_map_delete_elem(&ct_requests, &tgid);
     bpf_map_delete_elem(&ct_answers, &tgid);
     if (mark == NULL) {
+        return;
+    }
+    if ((mark->flags & CT_MARK_LEFT) != 0) {
+        drop_mark(tgid, mark);
         return;
     }
     if ((mark->flags & CT_MARK_WRAPPER) != 0) {
         mark->stage = CT_STAGE_EXECUTED;
     }
     mark->ran = 1;
+    give_up_old_number(task, old);
 }
 
 #endif

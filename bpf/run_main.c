@@ -3,9 +3,11 @@
 
 #include <stdio.h>
 
+#include "advertise.h"
 #include "control.h"
 #include "guard_settings.h"
 #include "option.h"
+#include "probe.h"
 #include "registrar_settings.h"
 #include "run.h"
 
@@ -22,6 +24,8 @@ struct settings {
     char *node_name;
     char *metrics_listen;
     unsigned prove_ms;
+    bool advertise;
+    unsigned label_hold_ms;
 };
 
 static const struct ct_option run_options[] = {
@@ -56,6 +60,20 @@ static const struct ct_option run_options[] = {
      .help = "How often each attack is tried anew; SIGUSR1 asks for it at once.",
      .min = 1000,
      .max = 3600000},
+    {.name = "advertise",
+     .kind = CT_OPTION_BOOL,
+     .offset = offsetof(struct settings, advertise),
+     .fallback = "false",
+     .help = "Label the node --node-name in the cluster, and write Events on pods that are "
+             "attacked, by "
+             "the pod's service account."},
+    {.name = "label-hold",
+     .kind = CT_OPTION_DURATION,
+     .offset = offsetof(struct settings, label_hold_ms),
+     .fallback = "10m",
+     .argument = "TIME",
+     .help = "For how long a loss must last until the labels that affinity uses tell of it.",
+     .max = 86400000},
     {.name = "control",
      .kind = CT_OPTION_STRING,
      .offset = offsetof(struct settings, control),
@@ -81,6 +99,11 @@ static const struct ct_option uninstall_options[] = {
      .fallback = CT_GUARD_PINS,
      .argument = "FOLDER",
      .help = "Where what enforces is pinned."},
+    {.name = "node-name",
+     .kind = CT_OPTION_STRING,
+     .offset = offsetof(struct settings, node_name),
+     .argument = "NAME",
+     .help = "Take away this node's labels in the cluster too, by the pod's service account."},
 };
 
 static const struct ct_option_table uninstall_table = {
@@ -120,6 +143,7 @@ static unsigned version_number(const char *text)
 struct registration {
     struct ct_registrar *registrar;
     struct ct_control *control;
+    struct ct_advertise *advertise; // NULL: nobody is told
 };
 
 static void write_line(void *cls, const char *line, size_t len)
@@ -194,6 +218,77 @@ static int add_registration(const struct settings *settings, struct ct_run *run,
     return rc;
 }
 
+// ---- what the cluster is told ----
+
+static void advertise_turn(void *cls, int64_t now_ms)
+{
+    const struct registration *registration = cls;
+    (void)now_ms;
+    ct_advertise_tick(registration->advertise);
+}
+
+static void advertise_proven(void *cls, const struct ct_guard *guard)
+{
+    const struct registration *registration = cls;
+    struct ct_node_facts facts;
+    ct_probe_facts(guard, &facts);
+    ct_advertise_facts(registration->advertise, &facts);
+}
+
+// On pods that have registered alone: of others no name is known.
+static void advertise_attacked(void *cls, const struct ct_event *event,
+                               const struct ct_place *victim)
+{
+    const struct registration *registration = cls;
+    const struct ct_registered *known =
+        ct_registrar_container(registration->registrar, event->victim_cgroup);
+    struct ct_pod_ref pod = {0};
+    (void)victim;
+    if (known == NULL || known->pod.pod[0] == '\0' || known->pod.space[0] == '\0') {
+        return;
+    }
+    (void)snprintf(pod.namespace, sizeof(pod.namespace), "%s", known->pod.space);
+    (void)snprintf(pod.name, sizeof(pod.name), "%s", known->pod.pod);
+    (void)snprintf(pod.uid, sizeof(pod.uid), "%s", known->container.pod_uid);
+    ct_pod_event(registration->advertise, &pod, event);
+}
+
+static void advertise_metrics(void *cls, struct ct_buf *out)
+{
+    const struct registration *registration = cls;
+    ct_buf_addf(
+        out,
+        "# HELP cloudtaser_agent_pod_events_lost_total Attacks on pods that no Event tells of, for "
+        "want of room.\n"
+        "# TYPE cloudtaser_agent_pod_events_lost_total counter\n"
+        "cloudtaser_agent_pod_events_lost_total %llu\n",
+        (unsigned long long)ct_advertise_lost(registration->advertise));
+}
+
+static int add_advertising(const struct settings *settings, struct ct_run *run,
+                           struct registration *registration, struct ct_err *err)
+{
+    const struct ct_run_part part = {.cls = registration,
+                                     .turn = advertise_turn,
+                                     .attacked = advertise_attacked,
+                                     .proven = advertise_proven,
+                                     .metrics = advertise_metrics};
+    const struct ct_advertise_options options = {.node = settings->node_name,
+                                                 .hold_ms = settings->label_hold_ms};
+    if (!settings->advertise) {
+        return 0;
+    }
+    if (settings->node_name == NULL) {
+        return ct_err_set(err, CT_EINVAL, "--advertise needs --node-name");
+    }
+    int rc = ct_advertise_start(&options, &registration->advertise, err);
+    if (rc == 0) {
+        advertise_proven(registration, ct_run_guard(run));
+        rc = ct_run_add(run, &part, err);
+    }
+    return rc;
+}
+
 // ---- the commands ----
 
 static int run_agent(const struct settings *settings, const char *version)
@@ -207,12 +302,15 @@ static int run_agent(const struct settings *settings, const char *version)
         .metrics_listen = settings->metrics_listen,
         .prove_ms = settings->prove_ms,
     };
+    options.guard.cgroup_root = settings->registrar.cgroup_root;
     options.guard.pin_dir = settings->pin_dir;
     options.guard.version = version_number(version);
     options.guard.allow_downgrade = settings->allow_downgrade;
     int rc = ct_run_new(&options, &run, &err);
     rc = rc == 0 ? add_registration(settings, run, &registration, &err) : rc;
+    rc = rc == 0 ? add_advertising(settings, run, &registration, &err) : rc;
     rc = rc == 0 ? ct_run_loop(run, &err) : rc;
+    ct_advertise_free(registration.advertise);
     ct_control_free(registration.control);
     ct_registrar_free(registration.registrar);
     if (rc < 0) {
@@ -232,17 +330,24 @@ int ct_run_main(int argc, char **argv, const char *version)
     return status;
 }
 
-static int uninstall(const char *pin_dir)
+// The labels last: that they are gone says that all is.
+static int uninstall(const struct settings *settings)
 {
     struct ct_err err = {0};
     struct ct_removed removed;
+    const char *pin_dir = settings->pin_dir;
     int rc = ct_guard_uninstall(pin_dir, &removed, &err);
-    (void)printf("removed from %s: %u pinned programs, %u programs of the root cgroup, %u maps\n",
-                 pin_dir, removed.links, removed.programs, removed.maps);
+    if (removed.links + removed.programs + removed.maps > 0) {
+        (void)printf(
+            "removed from %s: %u pinned programs, %u programs of the root cgroup, %u maps\n",
+            pin_dir, removed.links, removed.programs, removed.maps);
+    }
     if (rc == 0) {
-        (void)puts(removed.maps + removed.links > 0 ? "nothing enforces on this node any more"
+        (void)puts(removed.links + removed.maps > 0 ? "nothing enforces on this node any more"
                                                     : "there was nothing to remove");
-    } else {
+        rc = settings->node_name != NULL ? ct_advertise_withdraw(settings->node_name, &err) : 0;
+    }
+    if (rc < 0) {
         (void)fprintf(stderr, "cloudtaser-agent: %s\n", err.msg);
     }
     return rc < 0 ? EXIT_FAILED : EXIT_GOOD;
@@ -253,7 +358,7 @@ int ct_uninstall_main(int argc, char **argv, const char *version)
     struct settings settings = {0};
     int status;
     if (begin(&uninstall_table, argc, argv, version, &settings, &status)) {
-        status = uninstall(settings.pin_dir);
+        status = uninstall(&settings);
         ct_option_free(&uninstall_table, &settings);
     }
     return status;

@@ -81,6 +81,9 @@ struct ct_mark {
 #define CT_MARK_HELD 2U
 // A process of the agent's own. What it forks is not.
 #define CT_MARK_AGENT 4U
+// It was, and gave its protection up: as if there were no mark, but what it attacks among its former fellows is a
+// trial (the wrapper's canary), which nobody need be told of. Kept until it ends or executes a program.
+#define CT_MARK_LEFT 8U
 
 // How far a wrapper has come. Only one that is vetted has a wrapper's rights.
 enum ct_stage {
@@ -162,7 +165,7 @@ struct ct_pid_key {
     __u32 pad;
 };
 
-// An executable that some vectors are open to, by file.
+// An executable that some vectors are open to, by file. That of no file says that there are others.
 struct ct_exempt_key {
     __u64 inode;
     __u32 device; // as the kernel writes it: major << 20 | minor
@@ -171,6 +174,7 @@ struct ct_exempt_key {
 
 struct ct_exempt {
     __u64 vectors; // bit N: vector N is open to it
+    __u64 cgroup;  // in which it has to be; 0: any
 };
 
 struct ct_event {

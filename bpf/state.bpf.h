@@ -159,9 +159,16 @@ static __always_inline struct ct_guard_config *config(void)
     return bpf_map_lookup_elem(&ct_config, &key);
 }
 
-static __always_inline struct ct_mark *mark_of(__u32 tgid)
+// Also of a process that has left.
+static __always_inline struct ct_mark *any_mark_of(__u32 tgid)
 {
     return bpf_map_lookup_elem(&ct_marks, &tgid);
+}
+
+static __always_inline struct ct_mark *mark_of(__u32 tgid)
+{
+    struct ct_mark *mark = any_mark_of(tgid);
+    return mark != NULL && (mark->flags & CT_MARK_LEFT) == 0 ? mark : NULL;
 }
 
 static __always_inline struct ct_mark *mark_of_task(struct task_struct *task)
@@ -175,19 +182,21 @@ static __always_inline bool is_vetted_wrapper(const struct ct_mark *mark)
 }
 
 // What a wrapper and its children have to do with each other before a child is released: the wrapper with the child,
-// and the child, as long as it is the wrapper's own code, with the wrapper.
+// and a child that is the wrapper's own code, having executed nothing, with the wrapper and its other children.
 static __always_inline bool is_own_dealing(const struct ct_mark *victim, __u32 victim_tgid)
 {
     __u32 tgid = current_tgid();
-    if ((victim->flags & CT_MARK_HELD) != 0 && victim->root == tgid) {
-        return is_vetted_wrapper(mark_of(tgid));
-    }
-    if (!is_vetted_wrapper(victim)) {
+    bool held = (victim->flags & CT_MARK_HELD) != 0;
+    __u32 root = held ? victim->root : victim_tgid;
+    if (!is_vetted_wrapper(held ? mark_of(root) : victim)) {
         return false;
+    }
+    if (held && root == tgid) {
+        return true;
     }
     struct ct_mark *mark = mark_of(tgid);
     return mark != NULL && (mark->flags & CT_MARK_HELD) != 0 && mark->ran == 0 &&
-           mark->root == victim_tgid;
+           mark->root == root;
 }
 
 static __always_inline bool is_exempt(enum ct_vector vector)
@@ -197,7 +206,14 @@ static __always_inline bool is_exempt(enum ct_vector vector)
     struct ct_exempt_key key = {.inode = BPF_CORE_READ(inode, i_ino),
                                 .device = BPF_CORE_READ(inode, i_sb, s_dev)};
     struct ct_exempt *exempt = bpf_map_lookup_elem(&ct_exempts, &key);
-    return exempt != NULL && (exempt->vectors >> vector & 1) != 0;
+    return exempt != NULL && (exempt->vectors >> vector & 1) != 0 &&
+           (exempt->cgroup == 0 || exempt->cgroup == bpf_get_current_cgroup_id());
+}
+
+static __always_inline bool has_exempts(void)
+{
+    struct ct_exempt_key none = {0};
+    return bpf_map_lookup_elem(&ct_exempts, &none) != NULL;
 }
 
 static __always_inline void record_event(enum ct_vector vector, enum ct_tier tier,
@@ -243,12 +259,21 @@ static __always_inline bool is_proof(enum ct_vector vector, enum ct_tier tier)
     return true;
 }
 
+// The attacker of a wrapper's canary, at a process of that wrapper's.
+static __always_inline bool is_trial(__u32 victim)
+{
+    struct ct_mark *left = any_mark_of(current_tgid());
+    struct ct_mark *mark = mark_of(victim);
+    return left != NULL && (left->flags & CT_MARK_LEFT) != 0 && mark != NULL &&
+           mark->root == left->root;
+}
+
 // Counts a refusal and tells of it. Those of the self-test prove the tier and make no event.
 static __always_inline void record(enum ct_vector vector, enum ct_tier tier, enum ct_action action,
                                    __u32 victim)
 {
     __u32 key = vector;
-    if (is_proof(vector, tier)) {
+    if (is_proof(vector, tier) || is_trial(victim)) {
         return;
     }
     // Of two generations' programs both act here, as neither ends the system call's way through the kernel.

@@ -172,6 +172,21 @@ static int make_cert(const struct ct_certs_plan *plan, time_t now, X509 *ca, EVP
     return 0;
 }
 
+// Puts authorities that have not ended, and are not in it yet, behind those of a chain; borrows them.
+static void append(struct ct_certs_chain *chain, const struct ct_certs_chain *more, time_t now)
+{
+    for (size_t i = 0; i < more->n && chain->n < CT_CERTS_MAX_CA; i++) {
+        X509 *ca = more->certs[i];
+        bool wanted = X509_check_ca(ca) == 1 && ct_certs_ends(ca) > now;
+        for (size_t k = 0; k < chain->n && wanted; k++) {
+            wanted = X509_cmp(chain->certs[k], ca) != 0;
+        }
+        if (wanted) {
+            chain->certs[chain->n++] = ca;
+        }
+    }
+}
+
 // Puts a new authority before those of the set that have not ended.
 static int add_ca(const struct ct_certs_plan *plan, time_t now, struct ct_certs_set *set,
                   struct ct_err *err)
@@ -185,11 +200,7 @@ static int add_ca(const struct ct_certs_plan *plan, time_t now, struct ct_certs_
     }
     ct_certs_read_chain(set->ca, &old);
     struct ct_certs_chain all = {.certs = {ca}, .n = 1}; // borrows
-    for (size_t i = 0; i < old.n && all.n < CT_CERTS_MAX_CA; i++) {
-        if (ct_certs_ends(old.certs[i]) > now) {
-            all.certs[all.n++] = old.certs[i];
-        }
-    }
+    append(&all, &old, now);
     CT_AUTO_STR text = ct_certs_write_chain(&all);
     char *key_text = ct_certs_write_key(key);
     if (text == NULL || key_text == NULL) {
@@ -224,6 +235,26 @@ int ct_certs_make(const struct ct_certs_plan *plan, time_t now, struct ct_certs_
         set = (struct ct_certs_set){0};
     }
     return rc;
+}
+
+int ct_certs_keep(struct ct_certs_set *set, const char *others, time_t now, struct ct_err *err)
+{
+    CT_AUTO_CHAIN own = {.n = 0};
+    CT_AUTO_CHAIN more = {.n = 0};
+    ct_certs_read_chain(set->ca, &own);
+    ct_certs_read_chain(others, &more);
+    struct ct_certs_chain all = own; // borrows
+    append(&all, &more, now);
+    if (all.n == own.n) {
+        return 0;
+    }
+    char *text = ct_certs_write_chain(&all);
+    if (text == NULL) {
+        return no_memory(err);
+    }
+    free(set->ca);
+    set->ca = text;
+    return 0;
 }
 
 // ---- judging ----

@@ -40,6 +40,11 @@ unsigned ct_certs_backdate_s(const struct ct_certs_plan *plan);
 CT_CHECKED int ct_certs_make(const struct ct_certs_plan *plan, time_t now, struct ct_certs_set *ret,
                              struct ct_err *err);
 
+// Puts the authorities of `others` (PEM; NULL is none) that have not ended behind those of the set: who
+// shows a certificate by one of them stays believed. CT_ENOMEM.
+CT_CHECKED int ct_certs_keep(struct ct_certs_set *set, const char *others, time_t now,
+                             struct ct_err *err);
+
 // Is the authority's half of it of use at this time: PEM, key and certificate belong together, valid?
 // CT_EINVAL with a sentence otherwise. `set` members may be NULL (missing).
 CT_CHECKED int ct_certs_check(const struct ct_certs_set *set, time_t now, struct ct_err *err);

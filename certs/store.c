@@ -7,7 +7,7 @@
 #include "json.h"
 
 #define MAX_OBJECT ((size_t)4 << 20)
-#define CONFIGURATIONS "/apis/admissionregistration.k8s.io/v1/"
+#define CONFIGURATIONS "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/"
 #define N_KEYS 4
 
 static const char *const keys[N_KEYS] = {"ca.crt", "ca.key", "tls.crt", "tls.key"};
@@ -155,8 +155,38 @@ static bool is_empty(struct ct_certs_set *set)
     return n == 0;
 }
 
+// The registration: its path, and what it is now. 404 is told by r->answer.status.
+static int get_configuration(struct round *r, char **ret_path, json_t **ret)
+{
+    if (asprintf(ret_path, CONFIGURATIONS "%s", r->place->configuration) < 0) {
+        *ret_path = NULL;
+        return no_memory(r->err);
+    }
+    return get(r, *ret_path, ret);
+}
+
+// Keeps the authorities that API servers have been told of.
+static int keep_told(struct round *r, struct ct_certs_set *set)
+{
+    CT_AUTO_STR path = NULL;
+    CT_AUTO_JSON object = NULL;
+    size_t i;
+    json_t *entry;
+    int rc = get_configuration(r, &path, &object);
+    if (rc < 0) {
+        return r->answer.status == 404 ? 0 : rc;
+    }
+    json_array_foreach(json_object_get(object, "webhooks"), i, entry)
+    {
+        CT_AUTO_STR text = decode(ct_json_str(json_object_get(entry, "clientConfig"), "caBundle"));
+        rc = rc == 0 ? ct_certs_keep(set, text, r->now, r->err) : rc;
+    }
+    return rc;
+}
+
 // What the Secret is to hold: what it does hold if that is of use, else what is in use, else all of it
-// new. Returns CT_CERTS_REPLACED when it must be written in any case, CT_CERTS_CREATED when nothing was
+// new. Then the authorities that were in it, or are told to API servers, stay behind its own: other
+// replicas go on showing certificates by them until they have seen the new ones. Returns CT_CERTS_REPLACED when it must be written in any case, CT_CERTS_CREATED when nothing was
 // in it: the chart ships it empty.
 static int choose(struct round *r, const struct ct_certs_set *in_use, struct ct_certs_set *fresh,
                   struct ct_err *why)
@@ -165,10 +195,13 @@ static int choose(struct round *r, const struct ct_certs_set *in_use, struct ct_
         return 0;
     }
     int event = is_empty(fresh) ? CT_CERTS_CREATED : CT_CERTS_REPLACED;
+    CT_AUTO_STR before = ct_steal(&fresh->ca);
     ct_certs_set_done(fresh);
     int rc = ct_certs_check(in_use, r->now, NULL) == 0
                  ? copy_set((struct ct_certs_set *)(uintptr_t)in_use, fresh, r->err)
                  : ct_certs_make(r->plan, r->now, fresh, r->err);
+    rc = rc == 0 ? ct_certs_keep(fresh, before, r->now, r->err) : rc;
+    rc = rc == 0 ? keep_told(r, fresh) : rc;
     return rc < 0 ? rc : event;
 }
 
@@ -229,42 +262,26 @@ static size_t write_patch(const json_t *object, const char *bundle, struct ct_bu
     return n;
 }
 
-static int tell(struct round *r, const char *kind, const char *bundle)
+static int tell(struct round *r, const struct ct_certs_set *set)
 {
     CT_AUTO_STR path = NULL;
     CT_AUTO_JSON object = NULL;
+    CT_AUTO_BUF bundle = {.max = MAX_OBJECT};
     CT_AUTO_BUF patch = {.max = MAX_OBJECT};
-    if (asprintf(&path, CONFIGURATIONS "%s/%s", kind, r->place->configuration) < 0) {
-        path = NULL;
+    ct_buf_add_base64(&bundle, set->ca, strlen(set->ca));
+    if (bundle.failed) {
         return no_memory(r->err);
     }
-    int rc = get(r, path, &object);
+    int rc = get_configuration(r, &path, &object);
     if (rc < 0) {
         return r->answer.status == 404 ? CT_CERTS_UNREGISTERED : rc;
     }
-    if (write_patch(object, bundle, &patch) == 0) {
+    if (write_patch(object, bundle.data, &patch) == 0) {
         return 0;
     }
     rc = send(r, "PATCH", path, "application/json-patch+json", &patch);
     bool lost = r->answer.status == 409 || r->answer.status == 422 || r->answer.status == 404;
     return rc < 0 && lost ? CT_CERTS_CONFLICT : rc < 0 ? rc : CT_CERTS_PATCHED;
-}
-
-static int tell_all(struct round *r, const struct ct_certs_set *set)
-{
-    CT_AUTO_BUF bundle = {.max = MAX_OBJECT};
-    ct_buf_add_base64(&bundle, set->ca, strlen(set->ca));
-    if (bundle.failed) {
-        return no_memory(r->err);
-    }
-    int mutating = tell(r, "mutatingwebhookconfigurations", bundle.data);
-    int validating =
-        mutating < 0 ? mutating : tell(r, "validatingwebhookconfigurations", bundle.data);
-    if (validating < 0) {
-        return validating;
-    }
-    int both = mutating & validating & CT_CERTS_UNREGISTERED;
-    return ((mutating | validating) & ~CT_CERTS_UNREGISTERED) | both;
 }
 
 int ct_certs_round(struct ct_kube *kube, const struct ct_certs_place *place,
@@ -281,7 +298,7 @@ int ct_certs_round(struct ct_kube *kube, const struct ct_certs_place *place,
     int event = agree(&r, set, &fresh, why);
     bool agreed = event >= 0 && (event & CT_CERTS_CONFLICT) == 0;
     if (agreed) {
-        int told = tell_all(&r, &fresh);
+        int told = tell(&r, &fresh);
         event = told < 0 ? told : event | told;
     }
     ct_buf_wipe(&r.answer.body);

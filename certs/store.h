@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The webhook's certificates where all its replicas find them: a Secret; and the authorities where the
-// API server looks for them: the caBundle of every entry of the webhook's registrations.
+// API server looks for them: the caBundle of every entry of the webhook's registration.
 #ifndef CT_CERTS_STORE_H
 #define CT_CERTS_STORE_H
 
@@ -11,7 +11,7 @@
 struct ct_certs_place {
     const char *namespace;
     const char *secret;        // its keys: ca.crt, ca.key, tls.crt, tls.key
-    const char *configuration; // name of a Mutating- and a ValidatingWebhookConfiguration
+    const char *configuration; // name of a MutatingWebhookConfiguration
 };
 
 // What a round has done, bits.
@@ -23,7 +23,7 @@ enum ct_certs_event {
     CT_CERTS_ADOPTED = 16,       // somebody else had changed it
     CT_CERTS_PATCHED = 32,       // a caBundle was not what it must be
     CT_CERTS_CONFLICT = 64,      // somebody else was quicker: nothing is lost, call again
-    CT_CERTS_UNREGISTERED = 128, // neither configuration exists
+    CT_CERTS_UNREGISTERED = 128, // the configuration does not exist
 };
 
 // One round. `set` is what is in use (made by ct_certs_make() in the beginning). The Secret is read, or

@@ -18,9 +18,6 @@
 #define AT(field) offsetof(struct ct_run_settings, field)
 
 static const char *const log_formats[] = {"text", "json", NULL};
-// In the order of enum ct_launcher_mode.
-static const char *const launcher_modes[] = {"auto", "follow", "deliver", NULL};
-_Static_assert(CT_ARRAY_LEN(launcher_modes) == CT_LAUNCHER_MODES + 1, "one name a mode");
 
 static const struct ct_option options[] = {
     {.name = "secret",
@@ -103,19 +100,21 @@ static const struct ct_option options[] = {
      .offset = AT(require),
      .argument = "CHECK",
      .help = "A check that must pass, whatever the sum."},
-    {.name = "plain-environment",
-     .kind = CT_OPTION_BOOL,
-     .offset = AT(plain_environment),
-     .fallback = "false",
-     .help = "Deliver in the clear, at the points' price, where nothing better can be had."},
     {.name = "launcher",
      .kind = CT_OPTION_CHOICE,
      .offset = AT(launcher),
      .fallback = "auto",
      .argument = "MODE",
-     .choices = launcher_modes,
-     .help = "What is done about a shell, tini, gosu and the like: follow those that start one "
-             "program, follow all, or deliver the secrets to them in the clear."},
+     .choices = ct_launcher_mode_names,
+     .help =
+         "What is done about a shell, tini, gosu and the like: auto follows those that come to one "
+         "program, follow all of them, and deliver gives them the secrets in the clear, at the "
+         "points' price."},
+    {.name = "plain-environment",
+     .kind = CT_OPTION_BOOL,
+     .offset = AT(plain_environment),
+     .fallback = "false",
+     .help = "Deliver in the clear, at the points' price, where nothing better can be had."},
     {.name = "refresh-interval",
      .kind = CT_OPTION_DURATION,
      .offset = AT(refresh_ms),

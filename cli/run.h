@@ -18,12 +18,12 @@ struct ct_run_settings {
     int auth; // index into ct_run_auth_methods
     char *auth_path, *role, *token_file;
     bool secret_id_wrapped, plain_environment;
-    int launcher; // enum ct_launcher_mode
     unsigned refresh_ms;
     char *on_change;
     int min_score;
     unsigned timeout_ms, retry_budget_ms;
     int log_format; // 0 text, 1 JSON
+    int launcher;   // an enum ct_launcher_mode
     char *wrapper;
     char **command; // the program's, NULL-terminated; borrowed
 };

@@ -2,8 +2,8 @@
 # Other people's libraries, as targets ct::NAME. Dynamic ones by pkg-config; static ones from the
 # prefix that tools/deps makes (CMAKE_PREFIX_PATH).
 #
-#   both worlds:   ct::crypto ct::ssl ct::curl ct::jansson ct::threads
-#   dynamic only:  ct::microhttpd ct::gnutls ct::bpf ct::cap ct::seccomp ct::yaml ct::cmocka
+#   both worlds:   ct::crypto ct::ssl ct::curl ct::jansson ct::threads; ct::bpf, statically of the agent alone
+#   dynamic only:  ct::microhttpd ct::gnutls ct::cap ct::seccomp ct::yaml ct::cmocka
 #
 # The webhook of the image (CT_IMAGE_PREFIX) is dynamic too, but for libcurl, which is our own, and for
 # OpenSSL: linked from Debian's archives it takes 1 MB less.
@@ -41,6 +41,11 @@ if(CT_STATIC)
     ct_find_static(ssl LIBS ct::crypto)
     ct_find_static(curl DEFINES CURL_STATICLIB LIBS ct::ssl)
     ct_find_static(jansson)
+    if(CT_AGENT)
+        ct_find_static(z)
+        ct_find_static(elf LIBS ct::z)
+        ct_find_static(bpf LIBS ct::elf)
+    endif()
 else()
     find_package(PkgConfig REQUIRED)
     if(CT_IMAGE_PREFIX)

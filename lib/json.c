@@ -17,7 +17,6 @@ static const char *const causes[] = {
     [json_error_end_of_input_expected] = "something follows its end",
     [json_error_invalid_syntax] = "invalid syntax",
     [json_error_null_byte_in_key] = "a key holds a NUL character",
-    [json_error_duplicate_key] = "a key stands twice in one object",
     [json_error_numeric_overflow] = "a number is out of range",
 };
 
@@ -57,17 +56,37 @@ void ct_json_set_depth(size_t max)
     depth_max = max;
 }
 
-// What jansson made of a text that it could not keep is never used.
-static json_t *load(const char *data, size_t len, json_error_t *error)
+// Shows the key whose closing quote is the last of these bytes.
+static void show_key(const char *data, size_t end, struct ct_shown *ret)
+{
+    size_t last = end - 1;
+    size_t start = last;
+    for (bool open = false; start > 0 && !open;) {
+        size_t escapes = 0;
+        start--;
+        while (escapes < start && data[start - escapes - 1] == '\\') {
+            escapes++;
+        }
+        open = data[start] == '"' && escapes % 2 == 0;
+    }
+    (void)ct_text_show(ret, data + start + 1, last - start - 1);
+}
+
+// What jansson made of a text that it could not keep is never used. *ret_key is for the key that stands
+// twice.
+static json_t *load(const char *data, size_t len, struct ct_shown *ret_key, json_error_t *error)
 {
     state.starved = false;
     state.parsing = true;
-    json_t *doc = json_loadb(data, len, JSON_ALLOW_NUL, error);
+    json_t *doc = json_loadb(data, len, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, error);
     state.parsing = false;
     if (state.starved) {
         json_decref(doc);
         doc = NULL;
         error->line = -1; // out of memory, as ct_json_parse() takes it
+    } else if (doc == NULL && json_error_code(error) == json_error_duplicate_key &&
+               error->position > 1) {
+        show_key(data, (size_t)error->position, ret_key);
     }
     return doc;
 }
@@ -147,6 +166,7 @@ static bool is_too_deep(const char *data, size_t len)
 int ct_json_parse(const char *data, size_t len, const char *what, json_t **ret, struct ct_err *err)
 {
     json_error_t error;
+    struct ct_shown key;
     *ret = NULL;
     if (len == 0) {
         return ct_err_set(err, CT_EINVAL, "%s is empty, and JSON is expected", what);
@@ -155,13 +175,13 @@ int ct_json_parse(const char *data, size_t len, const char *what, json_t **ret, 
         return ct_err_set(err, CT_EINVAL, "%s is not valid JSON here: %s", what,
                           causes[json_error_stack_overflow]);
     }
-    json_t *doc = load(data, len, &error);
+    json_t *doc = load(data, len, &key, &error);
     enum json_error_code code = doc == NULL ? json_error_code(&error) : json_error_unknown;
     if (doc == NULL && error.line >= 0 && code == json_error_numeric_overflow) {
         CT_AUTO_SECRET_BUF marked = {.max = len * 2, .secret = true};
         mark_huge_integers(data, len, &marked);
         if (!marked.failed) {
-            doc = load(marked.data, marked.len, &error);
+            doc = load(marked.data, marked.len, &key, &error);
         }
         code = doc != NULL     ? json_error_unknown
                : marked.failed ? json_error_out_of_memory
@@ -173,6 +193,13 @@ int ct_json_parse(const char *data, size_t len, const char *what, json_t **ret, 
     // Before its first token jansson runs out of memory without a word: no line, no cause.
     if (doc == NULL && (code == json_error_out_of_memory || line < 0)) {
         return ct_err_set(err, CT_ENOMEM, "out of memory while parsing %s", what);
+    }
+    if (doc == NULL && code == json_error_duplicate_key) {
+        return ct_err_set(
+            err, CT_EINVAL,
+            "%s is not valid JSON (line %d, column %d): the key \"%s\" stands twice in "
+            "one object",
+            what, line, column, key.text);
     }
     if (doc == NULL) {
         return ct_err_set(err, CT_EINVAL, "%s is not valid JSON (line %d, column %d): %s", what,

@@ -65,6 +65,14 @@ static const struct row launchers[] = {
     {"nsenter", MANY},
     {"fakeroot", MANY},
     {"fakechroot", MANY},
+    {"ip", MANY},
+    {"sg", MANY},
+    {"choom", ONE},
+    {"runcon", ONE},
+    {"aa-exec", ONE},
+    {"cgexec", ONE},
+    {"systemd-run", MANY},
+    {"systemd-nspawn", MANY},
     {"proot", MANY},
     {"bwrap", MANY},
     {"firejail", MANY},
@@ -107,9 +115,26 @@ static const struct row launchers[] = {
     {"tmux", MANY},
     {"daemonize", MANY},
     {"entr", MANY},
+    {"faketime", ONE},
+    {"timelimit", ONE},
+    {"cpulimit", MANY},
+    {"proxychains", ONE},
+    {"proxychains4", ONE},
+    {"dbus-run-session", MANY},
+    {"dbus-launch", MANY},
+    {"ssh-agent", MANY},
+    // settings and secrets of other kinds, for one program
+    {"dockerize", MANY},
+    {"chamber", MANY},
+    {"doppler", MANY},
+    {"infisical", MANY},
+    {"aws-vault", MANY},
+    {"vault-env", MANY},
+    {"consul-template", MANY},
     // lists of commands
     {"xargs", MANY},
     {"parallel", MANY},
+    {"find", MANY},
     {"make", MANY},
     {"run-parts", MANY},
     {"start-stop-daemon", MANY},
@@ -123,8 +148,6 @@ static const struct row launchers[] = {
     {"goreman", MANY},
     {"hivemind", MANY},
     {"overmind", MANY},
-    {"pm2", MANY},
-    {"pm2-runtime", MANY},
     {"monit", MANY},
     {"runit", MANY},
     {"runit-init", MANY},
@@ -148,19 +171,37 @@ static const struct row launchers[] = {
     {"dinit", MANY},
     {"pebble", MANY},
     {"watchexec", MANY},
-    {"nodemon", MANY},
     {"containerpilot", MANY},
     {"crond", MANY},
     {"cron", MANY},
     // scripts that start the program proper through a shell
-    {"npm", MANY},
-    {"npx", MANY},
-    {"yarn", MANY},
-    {"pnpm", MANY},
     {"bundle", MANY},
     {"rake", MANY},
+    {"cargo", MANY},
+    // … of Python's, by exec
+    {"ddtrace-run", MANY},
+    {"newrelic-admin", MANY},
+    {"opentelemetry-instrument", MANY},
+    {"poetry", MANY},
+    {"pipenv", MANY},
+    {"pdm", MANY},
+    {"uv", MANY},
+    {"uvx", MANY},
+    {"conda", MANY},
+    {"mamba", MANY},
+    {"micromamba", MANY},
+    {"dotenv", MANY},
 };
 // clang-format on
+
+// Of JavaScript's, which start the program proper through a shell or as a child. They are scripts whose
+// names may end as such ("yarn.js", "npm-cli.js", "yarn-3.6.1.cjs").
+static const struct row javascript[] = {
+    {"npm", MANY},          {"npx", MANY},         {"yarn", MANY},        {"pnpm", MANY},
+    {"pnpx", MANY},         {"pm2", MANY},         {"pm2-runtime", MANY}, {"nodemon", MANY},
+    {"cross-env", MANY},    {"env-cmd", MANY},     {"dotenvx", MANY},     {"tsx", MANY},
+    {"concurrently", MANY}, {"npm-run-all", MANY}, {"run-s", MANY},       {"run-p", MANY},
+};
 
 // Programs that are many programs: which one, their arguments say.
 static const struct row multi_calls[] = {
@@ -173,10 +214,11 @@ static const struct row interpreters[] = {
     {"ruby", MANY},   {"node", MANY}, {"nodejs", MANY},
 };
 
-// Endings of builds for one machine ("gosu-amd64", "tini-static", "busybox.static").
-static const char *const endings[] = {"-static",  ".static", "-muslc",   "-musl",
-                                      "-amd64",   "-x86_64", "_x86_64",  "-arm64",
-                                      "-aarch64", ".real",   ".distrib", ".exe"};
+// Endings of builds for one machine ("gosu-amd64", "tini-static", "busybox.static"), and what /proc says of a
+// program whose file is gone.
+static const char *const endings[] = {"-static",  ".static", "-muslc",    "-musl",    "-amd64",
+                                      "-x86_64",  "_x86_64", "-arm64",    "-aarch64", ".real",
+                                      ".distrib", ".exe",    " (deleted)"};
 
 // Options of the dynamic loader that take the next argument for themselves (ld.so(8)).
 static const char *const loader_options[] = {
@@ -208,13 +250,19 @@ static const struct row *look_up(struct name name, const struct row *table, size
     return NULL;
 }
 
+static bool cut(struct name *name, const char *ending)
+{
+    size_t len = strlen(ending);
+    bool found = name->len > len && memcmp(name->s + name->len - len, ending, len) == 0;
+    name->len -= found ? len : 0;
+    return found;
+}
+
 // Cuts one ending off: of endings[], or a version ("bash-5.2", "ksh93"). False when there is none.
 static bool cut_ending(struct name *name)
 {
     for (size_t i = 0; i < CT_ARRAY_LEN(endings); i++) {
-        size_t len = strlen(endings[i]);
-        if (name->len > len && memcmp(name->s + name->len - len, endings[i], len) == 0) {
-            name->len -= len;
+        if (cut(name, endings[i])) {
             return true;
         }
     }
@@ -242,20 +290,34 @@ static const struct row *find(struct name name, const struct row *table, size_t 
     return found;
 }
 
+static const struct row *find_javascript(struct name name)
+{
+    static const char *const script_endings[] = {".js", ".cjs", ".mjs"};
+    for (size_t i = 0; i < CT_ARRAY_LEN(script_endings); i++) {
+        if (cut(&name, script_endings[i])) {
+            (void)cut(&name, "-cli");
+            break;
+        }
+    }
+    return find(name, javascript, CT_ARRAY_LEN(javascript));
+}
+
 static struct ct_launcher find_launcher(const char *path, size_t skip)
 {
     const struct row *found = find(base_name(path), launchers, CT_ARRAY_LEN(launchers));
+    found = found != NULL ? found : find_javascript(base_name(path));
     return found != NULL ? (struct ct_launcher){found->name, found->kind, skip} : none;
 }
 
-// argv[0] names the applet, unless it is the multi-call program itself: then argv[1] does. One that
-// does not say which applet runs is taken for a launcher: nothing shows that it is none.
+// argv[0] names the applet, unless it is the multi-call program itself: then argv[1] does, which may
+// be that once more. One that does not say which applet runs is taken for a launcher: nothing shows
+// that it is none.
 static struct ct_launcher find_applet(const char *program, const char *const *argv, size_t argc)
 {
     static const char coreutils_option[] = "--coreutils-prog";
     size_t i = 0;
-    if (argc > 0 && find(base_name(argv[0]), multi_calls, CT_ARRAY_LEN(multi_calls)) != NULL) {
-        i = 1;
+    while (i < argc && find(base_name(argv[i]), multi_calls, CT_ARRAY_LEN(multi_calls)) != NULL) {
+        i++;
     }
     if (i >= argc) {
         return (struct ct_launcher){program, MANY, 0};
@@ -268,10 +330,16 @@ static struct ct_launcher find_applet(const char *program, const char *const *ar
     return find_launcher(applet, i);
 }
 
+// musl's is a C library as well, and its usual name a link to that.
 static bool is_loader(struct name name)
 {
-    return (name.len >= 3 && memcmp(name.s, "ld-", 3) == 0) ||
-           (name.len == 5 && memcmp(name.s, "ld.so", 5) == 0);
+    static const char *const beginnings[] = {"ld-", "ld.so", "libc.so", "libc.musl-"};
+    for (size_t i = 0; i < CT_ARRAY_LEN(beginnings); i++) {
+        if (strncmp(name.s, beginnings[i], strlen(beginnings[i])) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool takes_next(const char *option)
@@ -324,7 +392,7 @@ const char *ct_launcher_name(const char *exe_path, const char *const *argv, size
     return ct_launcher_find(exe_path, argv, argc).name;
 }
 
-static const char *const modes[CT_LAUNCHER_MODES] = {
+const char *const ct_launcher_mode_names[CT_LAUNCHER_MODES + 1] = {
     [CT_LAUNCHER_AUTO] = "auto",
     [CT_LAUNCHER_FOLLOW] = "follow",
     [CT_LAUNCHER_DELIVER] = "deliver",
@@ -332,13 +400,13 @@ static const char *const modes[CT_LAUNCHER_MODES] = {
 
 const char *ct_launcher_mode_name(enum ct_launcher_mode mode)
 {
-    return modes[mode];
+    return ct_launcher_mode_names[mode];
 }
 
 int ct_launcher_mode_from_name(const char *name)
 {
     for (int i = 0; i < CT_LAUNCHER_MODES; i++) {
-        if (strcmp(modes[i], name) == 0) {
+        if (strcmp(ct_launcher_mode_names[i], name) == 0) {
             return i;
         }
     }

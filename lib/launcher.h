@@ -37,6 +37,8 @@ enum ct_launcher_mode {
 
 #define CT_LAUNCHER_MODE_NAMES "auto, follow, deliver"
 
+extern const char *const ct_launcher_mode_names[CT_LAUNCHER_MODES + 1]; // NULL-terminated
+
 // One of these; static.
 const char *ct_launcher_mode_name(enum ct_launcher_mode mode);
 // -1 when there is none of that name.

@@ -358,6 +358,24 @@ bool ct_script_uses(const char *text, size_t len, const char *name)
     return false;
 }
 
+// Of shells that are not interactive. bash(1), mksh(1), oksh(1); others read ENV only when they are.
+const char *ct_shell_startup_variable(const char *shell)
+{
+    static const struct {
+        const char *shell;
+        const char *variable;
+    } table[] = {
+        {"bash", "BASH_ENV"}, {"rbash", "BASH_ENV"}, {"ksh", "ENV"},   {"mksh", "ENV"},
+        {"lksh", "ENV"},      {"oksh", "ENV"},       {"pdksh", "ENV"}, {"posh", "ENV"},
+    };
+    for (size_t i = 0; i < CT_ARRAY_LEN(table); i++) {
+        if (strcmp(table[i].shell, shell) == 0) {
+            return table[i].variable;
+        }
+    }
+    return NULL;
+}
+
 // A cluster of options: "-ec". Adds to *taken how many of the next arguments they take.
 static bool parse_cluster(const char *options, struct ct_shell_line *ret, bool *ret_stdin,
                           size_t *taken)
@@ -365,7 +383,7 @@ static bool parse_cluster(const char *options, struct ct_shell_line *ret, bool *
     bool text = false;
     for (const char *o = options + 1; *o != '\0'; o++) {
         text = text || (*o == 'c' && options[0] == '-');
-        ret->login = ret->login || *o == 'l';
+        ret->startup = ret->startup || (options[0] == '-' && (*o == 'l' || *o == 'i'));
         *ret_stdin = *ret_stdin || *o == 's';
         *taken += *o == 'o' || *o == 'O' ? 1 : 0;
     }
@@ -374,7 +392,7 @@ static bool parse_cluster(const char *options, struct ct_shell_line *ret, bool *
 
 void ct_shell_parse(const char *const *argv, size_t argc, struct ct_shell_line *ret)
 {
-    *ret = (struct ct_shell_line){.login = argc > 0 && argv[0][0] == '-'};
+    *ret = (struct ct_shell_line){.startup = argc > 0 && argv[0][0] == '-'};
     bool text = false;
     bool from_stdin = false;
     size_t i = 1;
@@ -385,7 +403,7 @@ void ct_shell_parse(const char *const *argv, size_t argc, struct ct_shell_line *
         }
         size_t taken = 0;
         if (strncmp(argv[i], "--", 2) == 0) {
-            ret->login = ret->login || strcmp(argv[i], "--login") == 0;
+            ret->startup = ret->startup || strcmp(argv[i], "--login") == 0;
             taken = strcmp(argv[i], "--rcfile") == 0 || strcmp(argv[i], "--init-file") == 0;
         } else if (parse_cluster(argv[i], ret, &from_stdin, &taken)) {
             text = true;

@@ -33,8 +33,11 @@ bool ct_script_uses(const char *text, size_t len, const char *name);
 struct ct_shell_line {
     const char *text; // of -c, or NULL; both point into argv
     const char *file; // the script, or NULL; both NULL: standard input
-    bool login;       // reads start-up files first, which may start programs
+    bool startup; // a login shell or an interactive one: start-up files may start programs first
 };
+
+// The variable that names a file which this shell (of the launchers' table) runs before all else, or NULL.
+const char *ct_shell_startup_variable(const char *shell);
 
 // The command line of a shell; argv[0] is the shell's name.
 void ct_shell_parse(const char *const *argv, size_t argc, struct ct_shell_line *ret);

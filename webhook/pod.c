@@ -335,6 +335,28 @@ static int check_program(struct ct_case *c, const struct ct_container *container
                         ct_container_kind(container), container->name, program);
 }
 
+// Another webhook may wrap commands too. Wrapping its program anew would start the wrapper twice, the
+// second one without its settings, which no app gets.
+static int check_order(struct ct_case *c, const struct ct_container *container, struct ct_err *err)
+{
+    size_t start = ct_container_command_start(container);
+    size_t i;
+    json_t *word;
+    json_array_foreach(container->command, i, word)
+    {
+        if (i > start && strcmp(json_string_value(word), CT_SHAPE_WRAPPER) == 0) {
+            return ct_case_deny(
+                c, CT_REASON_COMMAND, err,
+                "command of %s %s runs \"%.80s\" before " CT_SHAPE_WRAPPER
+                ", which must be first: another webhook has changed it after CloudTaser; tell that "
+                "one to leave this container out",
+                ct_container_kind(container), container->name,
+                json_string_value(json_array_get(container->command, start)));
+        }
+    }
+    return 0;
+}
+
 static int check_command(struct ct_case *c, const struct ct_container *container,
                          struct ct_err *err)
 {
@@ -355,7 +377,8 @@ static int check_command(struct ct_case *c, const struct ct_container *container
                                 "own; give the app's program",
                                 kind, container->name, program);
         }
-        return check_program(c, container, program, err);
+        int r = check_program(c, container, program, err);
+        return r == 0 ? check_order(c, container, err) : r;
     }
     const char *program = json_string_value(json_array_get(container->command, 0));
     if (!container->injector && program != NULL && *program == '/' &&

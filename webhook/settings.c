@@ -119,9 +119,7 @@ static const struct ct_option options[] = {
      .fallback = "cloudtaser",
      .argument = "NAME",
      .check = check_object_name,
-     .help =
-         "The Mutating- and ValidatingWebhookConfiguration whose caBundles --cert-mode self keeps "
-         "true."},
+     .help = "The MutatingWebhookConfiguration whose caBundles --cert-mode self keeps true."},
     {.name = "nodes-file",
      .kind = CT_OPTION_STRING,
      .offset = AT(nodes_file),

@@ -64,7 +64,7 @@ static const char *judge_shell(const struct ct_case *c, const struct ct_containe
     }
     enum ct_script_kind kind = ct_script_judge(line.text, len);
     return len > CT_SCRIPT_MAX || kind == CT_SCRIPT_CHILDREN ||
-                   (kind == CT_SCRIPT_ONE && line.login)
+                   (kind == CT_SCRIPT_ONE && line.startup)
                ? CT_SCRIPT_WHY_CHILDREN
                : NULL;
 }

@@ -10,8 +10,14 @@
 #include <unistd.h>
 
 #include "attack.h"
+#include "canary.h"
 #include "smaps.h"
 #include "verdict.h"
+
+#ifndef PR_SET_PTRACER
+#define PR_SET_PTRACER 0x59616d61
+#define PR_SET_PTRACER_ANY (-1UL)
+#endif
 
 #define PAGE 4096u // the smallest there is
 
@@ -85,6 +91,32 @@ void ct_app_proof_memory(struct ct_facts *facts, const struct ct_inject *in,
     ct_verdict_flags(facts, CT_HOLDER_APP, &flags,
                      d->lock_errno == 0 ? "" : ct_err_name(d->lock_errno),
                      d->dontdump_errno == 0 ? "" : ct_err_name(d->dontdump_errno));
+}
+
+void ct_app_proof_no_guard(struct ct_facts *facts, const char *reason)
+{
+    ct_fact_failed(facts, CT_CHECK_EBPF_CONNECTED, CT_HOLDER_APP, "%s", reason);
+    ct_fact_failed(facts, CT_CHECK_KPROBES_ACTIVE, CT_HOLDER_APP, "%s", reason);
+}
+
+int ct_app_proof_guard(struct ct_facts *facts, struct ct_inject *in, struct ct_err *err)
+{
+    // Yama would refuse everybody but its tracer and its ancestors. Where there is no Yama the call fails.
+    const long allow[6] = {PR_SET_PTRACER, (long)PR_SET_PTRACER_ANY};
+    const long forbid[6] = {PR_SET_PTRACER, 0};
+    struct ct_canary_victim app = {.pid = in->pid, .address = in->stack};
+    long result = 0;
+    if (!ct_standing_of(in->pid, &app.standing)) {
+        ct_app_proof_no_guard(facts, "needs /proc: /proc/APP/status cannot be read");
+        return 0;
+    }
+    int status = ct_inject_call(in, SYS_prctl, allow, &result, err);
+    if (status == 0) {
+        const struct ct_canary_outcome outcome = ct_canary_run(&app);
+        ct_canary_record(facts, CT_HOLDER_APP, &outcome);
+        status = ct_inject_call(in, SYS_prctl, forbid, &result, err);
+    }
+    return status;
 }
 
 int ct_app_proof_dumpable(struct ct_facts *facts, struct ct_inject *in, struct ct_err *err)

@@ -17,6 +17,13 @@ void ct_app_proof_memory(struct ct_facts *facts, const struct ct_inject *in,
 CT_CHECKED int ct_app_proof_dumpable(struct ct_facts *facts, struct ct_inject *in,
                                      struct ct_err *err);
 
+// While the app is still dumpable: has the canary attack it. Records ebpf_connected and kprobes_active. An error
+// means that tracing itself failed.
+CT_CHECKED int ct_app_proof_guard(struct ct_facts *facts, struct ct_inject *in, struct ct_err *err);
+
+// Records that the app earns neither of these two.
+void ct_app_proof_no_guard(struct ct_facts *facts, const char *reason);
+
 // Records that the app earns none of the four memory checks.
 void ct_app_proof_none(struct ct_facts *facts, const char *fmt, ...) CT_PRINTF(2, 3);
 

@@ -2,7 +2,7 @@
 //
 // A launcher such as gosu starts the app as another user. Without CAP_SYS_PTRACE the files of /proc
 // that tell of it open to that user alone: root may be that user where files are concerned, for a
-// while (setfsuid(2)).
+// while (setfsuid(2)). Without CAP_KILL it is the same with signals.
 #ifndef CT_ASSUME_H
 #define CT_ASSUME_H
 
@@ -30,5 +30,9 @@ struct ct_assumed {
 // kernel takes a change of ids as a reason to reset this process's dumpable flag: it is put back.
 void ct_assume_begin(pid_t pid, struct ct_assumed *ret);
 void ct_assume_end(struct ct_assumed *a);
+
+// kill(2), and where that is not permitted as the user of `pid`, if this thread may become it. Not between
+// the two above.
+int ct_assume_kill(pid_t pid, int signal);
 
 #endif

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -154,18 +155,24 @@ static bool drop_privileges(const struct target *t)
     return syscall(SYS_capset, &header, none) == 0;
 }
 
-// The sibling will be open to attack: it keeps nothing but its end of the pipe, as descriptor 0.
-static void close_all_but(int fd)
+void ct_attack_close_from(int first)
 {
-    (void)dup2(fd, STDIN_FILENO);
-    if (syscall(SYS_close_range, 1u, ~0u, 0u) != 0) {
-        for (int i = 1; i < DESCRIPTORS_MAX; i++) {
+    if (syscall(SYS_close_range, (unsigned)first, ~0u, 0u) != 0) {
+        for (int i = first; i < DESCRIPTORS_MAX; i++) {
             (void)close(i);
         }
     }
 }
 
-// Attacks the target first when that is its parent, then becomes dumpable and waits to be attacked.
+// The sibling will be open to attack: it keeps nothing but its end of the sockets, as descriptor 0.
+static void close_all_but(int fd)
+{
+    (void)dup2(fd, STDIN_FILENO);
+    ct_attack_close_from(STDIN_FILENO + 1);
+}
+
+// Attacks the target first when that is its parent, then becomes dumpable and waits to be attacked, until the
+// other end is closed: its parent may not be permitted to kill another user's process.
 _Noreturn static void sibling(const struct target *t, bool parent, int report)
 {
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
@@ -177,8 +184,8 @@ _Noreturn static void sibling(const struct target *t, bool parent, int report)
         }
         if (prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == 0 &&
             write(STDIN_FILENO, &done, sizeof(done)) == (ssize_t)sizeof(done)) {
-            for (;;) {
-                (void)pause();
+            char byte;
+            while (read(STDIN_FILENO, &byte, 1) < 0 && errno == EINTR) {
             }
         }
     }
@@ -239,8 +246,8 @@ int ct_attack_process(pid_t pid, uintptr_t address, struct ct_attack_outcome *re
         (void)ct_standing_of(pid, &target.standing); // without /proc: as this process
     }
     int report[2];
-    if (pipe2(report, O_CLOEXEC) != 0) {
-        return ct_err_errno(err, "cannot make a pipe");
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, report) != 0) {
+        return ct_err_errno(err, "cannot make a pair of sockets");
     }
     CT_AUTO_FD receive = report[0];
     pid_t child = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
@@ -260,7 +267,10 @@ int ct_attack_process(pid_t pid, uintptr_t address, struct ct_attack_outcome *re
         struct target control = target_of(child, (uintptr_t)&ordinary);
         status = attack_without_privileges(&control, &target, own, ret, err);
     }
-    (void)kill(child, SIGKILL);
+    (void)kill(child,
+               SIGKILL); // where that is permitted, so that it ends even if somebody has stopped it
+    ct_close_fd(&receive);
+    receive = -1;
     reap(child);
     return status;
 }

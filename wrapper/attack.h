@@ -35,6 +35,9 @@ int ct_attack_descriptors(pid_t pid);
 // The name of one attack of a set, for a reason.
 const char *ct_attack_name(unsigned set);
 
+// Closes this descriptor and all above it, as far as there are any.
+void ct_attack_close_from(int first);
+
 struct ct_attack_outcome {
     unsigned control; // what succeeded on the dumpable sibling
     unsigned target;  // what succeeded on the target

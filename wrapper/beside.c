@@ -1,20 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "beside.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "assume.h"
 #include "log.h"
 #include "lookup.h"
 #include "metrics_server.h"
 #include "proof.h"
-#include "score_log.h"
 #include "supervise.h"
+#include "tally.h"
 #include "vault_internal.h"
 
+// Younger than some C libraries' headers; the same numbers on every architecture.
+#ifndef SYS_pidfd_send_signal
+#define SYS_pidfd_send_signal 424
+#endif
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
 #define STACK_SIZE ((size_t)128 << 10)
 #define LOOKUP_PATIENCE_MS 10000U
 #define GRACE_MS 10000 // between SIGTERM and SIGKILL for an app that is to be started again
@@ -28,18 +39,15 @@ static void tell(void *cls, enum ct_log_level level, const char *sentence)
 // The proof was about the token of the first login.
 static void prove_again(void *cls)
 {
-    struct ct_beside *b = cls;
+    const struct ct_beside *b = cls;
+    const uint32_t proven = UINT32_C(1) << CT_CHECK_TOKEN_PROTECTED | UINT32_C(1)
+                                                                          << CT_CHECK_MEMFD_SECRET;
     const char *token = ct_vault_token(b->renewal.vault);
-    struct ct_score before;
-    struct ct_score after;
-    ct_score_compute(b->facts, &before);
-    ct_proof_token(b->facts, token, strlen(token));
-    ct_score_compute(b->facts, &after);
-    if (after.points < before.points) {
-        ct_log(CT_LOG_WARN, "the protection score has fallen with the new Vault token");
-        ct_score_log(&after);
-    }
-    ct_metrics_set_score(&after);
+    struct ct_facts facts;
+    ct_tally_read(&facts);
+    ct_proof_token(&facts, token, strlen(token));
+    ct_tally_replace(proven, &facts, "the protection score has fallen with the new Vault token",
+                     "");
 }
 
 static void publish(const struct ct_renewal *r)
@@ -67,14 +75,26 @@ static void plan_look(struct ct_beside *b)
         ct_vault_now_ms() + b->interval_ms - ct_vault_chance_below(b->interval_ms / 10 + 1);
 }
 
+// To the app itself: a shell above it would not pass the signal on, but die of it. That launcher reaps the
+// app, so its number alone might be somebody else's by now.
+static void signal_app(const struct ct_beside *b, int signal)
+{
+    if (b->app_fd < 0) {
+        (void)ct_assume_kill(b->child, signal);
+    } else if (syscall(SYS_pidfd_send_signal, b->app_fd, signal, NULL, 0) != 0 && errno == EPERM) {
+        (void)ct_assume_kill(b->app, signal);
+    }
+}
+
 static void end_app(struct ct_beside *b)
 {
     b->restart = true;
-    (void)kill(b->app, SIGTERM);
+    signal_app(b, SIGTERM);
     wait_for(b, GRACE_MS);
-    // The app's end ends this thread; here it has not come. Who asked meanwhile has a grace of their own.
+    // The end of all ends this thread; here it has not come. Who asked meanwhile has a grace of their own.
     if (!ct_supervise_asked_to_end()) {
-        (void)kill(b->app, SIGKILL);
+        signal_app(b, SIGKILL);
+        (void)ct_assume_kill(b->child, SIGKILL);
     }
     wait_for(b, -1);
 }
@@ -91,7 +111,7 @@ static void react(struct ct_beside *b, const char *names)
     ct_log(CT_LOG_INFO, "secrets have changed at Vault (%s): %s", names,
            ending ? "the app was asked to end, and is left to it" : words[b->on_change.reaction]);
     if (b->on_change.reaction == CT_REACTION_SIGNAL) {
-        (void)kill(b->app, b->on_change.signal);
+        signal_app(b, b->on_change.signal);
     } else if (b->on_change.reaction == CT_REACTION_RESTART && !ending) {
         end_app(b);
     }
@@ -206,7 +226,7 @@ static int make_thread(struct ct_beside *b, struct ct_err *err)
 
 int ct_beside_start(struct ct_beside *b, struct ct_err *err)
 {
-    *b = (struct ct_beside){.wake = eventfd(0, EFD_CLOEXEC)};
+    *b = (struct ct_beside){.wake = eventfd(0, EFD_CLOEXEC), .app_fd = -1};
     if (b->wake < 0) {
         return ct_err_errno(err, "no descriptor for what goes on beside the app");
     }
@@ -228,12 +248,14 @@ bool ct_beside_wants_restart(const struct ct_beside *b)
 }
 
 void ct_beside_released(struct ct_beside *b, struct ct_vault *vault, const struct ct_config *config,
-                        struct ct_facts *facts, pid_t app)
+                        pid_t app, pid_t child)
 {
     static struct ct_renewal_hooks renewal_hooks = {.tell = tell, .fresh_token = prove_again};
     static const struct ct_vault_hooks vault_hooks = {.look_up = look_up};
-    b->facts = facts;
     b->app = app;
+    b->app_fd =
+        app != child ? (int)syscall(SYS_pidfd_open, app, 0) : -1; // before 5.3 there is none
+    b->child = child;
     renewal_hooks.cls = b;
     ct_vault_go_on(vault, &vault_hooks);
     ct_renewal_begin(&b->renewal, vault, config->auth != CT_AUTH_TOKEN, &renewal_hooks);

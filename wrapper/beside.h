@@ -16,12 +16,10 @@
 #include "on_change.h"
 #include "refresh.h"
 #include "renewal.h"
-#include "score.h"
 #include "secmem.h"
 #include "vault.h"
 
 struct ct_beside {
-    struct ct_facts *facts; // the thread's, once the app is released
     struct ct_renewal renewal;
     struct ct_refresh *refresh; // NULL: secrets are not read again
     struct ct_on_change on_change;
@@ -29,6 +27,8 @@ struct ct_beside {
     uint64_t look_ms; // when they are read next, CLOCK_MONOTONIC
     bool told_unreadable;
     pid_t app;
+    int app_fd;          // its pidfd, where it is not this process's own child; else -1
+    pid_t child;         // what gets all other signals: a launcher that stays, or the app
     atomic_bool restart; // the app is being ended, to be started again
     struct ct_secmem_area stack;
     pthread_t thread;
@@ -43,10 +43,10 @@ CT_CHECKED int ct_beside_start(struct ct_beside *b, struct ct_err *err);
 // Has the secrets read again, from ct_beside_released() on. Takes `refresh` over.
 void ct_beside_watch(struct ct_beside *b, struct ct_refresh *refresh,
                      const struct ct_on_change *on_change, unsigned interval_ms);
-// The app runs: begin. `vault` has logged in; it and the others are borrowed until the process ends, and
-// the thread's alone from now on.
+// The app runs, below `child` or as it: begin. `vault` has logged in; it and the others are borrowed until the process
+// ends, and the thread's alone from now on. ct_tally_begin() was called.
 void ct_beside_released(struct ct_beside *b, struct ct_vault *vault, const struct ct_config *config,
-                        struct ct_facts *facts, pid_t app);
+                        pid_t app, pid_t child);
 // The app has ended: because it is to be started again?
 bool ct_beside_wants_restart(const struct ct_beside *b);
 // The app has ended. True: nothing is being done any more and nothing will be, so that `vault` may be

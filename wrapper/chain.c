@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "assume.h"
 #include "exit_code.h"
 #include "spawn.h"
 #include "supervise.h"
@@ -236,9 +237,34 @@ static int drain(struct ct_chain *c, pid_t *ret_found, struct ct_err *err)
     return 0;
 }
 
-static int wait_for_exec(struct ct_chain *c, pid_t *ret_found, struct ct_err *err)
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+// Waits for a signal, and for no longer than until it is time to tell that this takes long.
+static void take_signal(struct ct_chain *c, uint64_t late_at_ms)
 {
     const uint64_t all = ALL_SIGNALS;
+    uint64_t now = now_ms();
+    uint64_t left = late_at_ms > now ? late_at_ms - now : 0;
+    const struct timespec patience = {.tv_sec = (time_t)(left / 1000),
+                                      .tv_nsec = (long)(left % 1000) * 1000000};
+    siginfo_t info = {0};
+    if (syscall(SYS_rt_sigtimedwait, &all, &info, c->late != NULL ? &patience : NULL, sizeof(all)) >
+        0) {
+        ct_supervise_forward(&info, c->child);
+    } else if (c->late != NULL && now_ms() >= late_at_ms) {
+        c->late(c->cls);
+        c->late = NULL;
+    }
+}
+
+static int wait_for_exec(struct ct_chain *c, pid_t *ret_found, struct ct_err *err)
+{
+    const uint64_t late_at_ms = now_ms() + c->late_ms;
     for (;;) {
         int rc = drain(c, ret_found, err);
         if (rc < 0) {
@@ -250,10 +276,7 @@ static int wait_for_exec(struct ct_chain *c, pid_t *ret_found, struct ct_err *er
         if (c->ended || c->n == 0) {
             return let_others_go(c, 0, err);
         }
-        siginfo_t info = {0};
-        if (syscall(SYS_rt_sigtimedwait, &all, &info, NULL, sizeof(all)) > 0) {
-            ct_supervise_forward(&info, c->child);
-        }
+        take_signal(c, late_at_ms);
     }
 }
 
@@ -291,6 +314,30 @@ int ct_chain_hold(pid_t pid, uint64_t *ret_mask, struct ct_err *err)
 int ct_chain_unhold(pid_t pid, uint64_t mask, struct ct_err *err)
 {
     return set_mask(pid, &mask, err);
+}
+
+// Only SIGKILL takes a process out of a stop; it ends then, if not at once.
+bool ct_chain_lost(struct ct_chain *c, const struct ct_inject *in)
+{
+    const struct timespec pause = {.tv_nsec = POLL_NS};
+    unsigned long unused = 0;
+    if (in->ended) {
+        note_end(c, in->pid, in->end_status);
+        return true;
+    }
+    for (long waited = 0; waited < LET_GO_MS * 1000L; waited += POLL_NS / 1000) {
+        int status = 0;
+        pid_t got = waitpid(in->pid, &status, WNOHANG | __WALL);
+        if (got == in->pid && !WIFSTOPPED(status)) {
+            note_end(c, in->pid, status);
+            return true;
+        }
+        if (got < 0 || ptrace(PTRACE_GETEVENTMSG, in->pid, NULL, &unused) == 0) {
+            return false; // it is there, stopped
+        }
+        (void)nanosleep(&pause, NULL);
+    }
+    return false;
 }
 
 static int resume(pid_t pid, enum ct_chain_rule rule, const void *mask, bool stop,
@@ -365,7 +412,7 @@ void ct_chain_kill(struct ct_chain *c)
         (void)add_task(c, c->child, NULL);
     }
     for (size_t i = 0; i < c->n; i++) {
-        (void)kill(c->task[i], SIGKILL);
+        (void)ct_assume_kill(c->task[i], SIGKILL);
         (void)ptrace(PTRACE_KILL, c->task[i], NULL, NULL);
     }
     for (int i = 0; c->n > 0 && i < KILL_TRIES; i++) {

@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 #include "err.h"
+#include "inject.h"
 
 #define CT_CHAIN_MAX 128 // processes and threads that are traced at a time
 
@@ -28,6 +29,10 @@ struct ct_chain {
     bool drop_cont; // a SIGCONT to it is this code's own
     pid_t task[CT_CHAIN_MAX];
     size_t n;
+    // Told once when nobody's exec has counted for that long. Set after ct_chain_begin(); NULL: not told.
+    void (*late)(void *cls);
+    void *cls;
+    unsigned late_ms;
 };
 
 // Takes over a child that is stopped at the exit of its execve, traced by PTRACE_TRACEME, all signals
@@ -47,6 +52,10 @@ CT_CHECKED int ct_chain_hold(pid_t pid, uint64_t *ret_mask, struct ct_err *err);
 
 // And gives it its own mask back, while it stays stopped.
 CT_CHECKED int ct_chain_unhold(pid_t pid, uint64_t mask, struct ct_err *err);
+
+// What was done with the process found has failed: was that because it was killed meanwhile? Then it
+// is reaped, and the chain goes on without it (ct_chain_wait()).
+CT_CHECKED bool ct_chain_lost(struct ct_chain *c, const struct ct_inject *in);
 
 // Lets the process found go on as a launcher of its own kind.
 CT_CHECKED int ct_chain_go(pid_t pid, enum ct_chain_rule rule, uint64_t mask, bool stop,

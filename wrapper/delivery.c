@@ -190,6 +190,32 @@ ssize_t ct_stack_string(pid_t pid, const struct ct_stack *stack, size_t i, char 
     return len + 1 < size ? (ssize_t)len : -1;
 }
 
+// The beginning of an entry of its environment; false when it cannot be read.
+static bool read_variable(pid_t pid, const struct ct_stack *stack, size_t i,
+                          char out[CT_STACK_STRING_MAX])
+{
+    uintptr_t string;
+    uintptr_t slot = stack->envp + i * sizeof(string);
+    if (read_app(pid, slot, &string, sizeof(string), NULL) != 0) {
+        return false;
+    }
+    read_string(pid, string, out, CT_STACK_STRING_MAX);
+    return true;
+}
+
+bool ct_stack_has_variable(pid_t pid, const struct ct_stack *stack, const char *name)
+{
+    char found[CT_STACK_STRING_MAX];
+    size_t len = strlen(name);
+    for (size_t i = 0; i < stack->env_count; i++) {
+        if (read_variable(pid, stack, i, found) && strncmp(found, name, len) == 0 &&
+            found[len] == '=') {
+            return true;
+        }
+    }
+    return false;
+}
+
 // A system call of the app's whose refusal ends the delivery.
 static int must_call(struct ct_inject *in, const char *what, long number, const long argument[6],
                      long *ret_value, struct ct_err *err)
@@ -288,20 +314,13 @@ static int map_in_app(struct ct_delivery *d, struct ct_inject *in, struct ct_err
     return status;
 }
 
-// Is the slot what was put there? A program must never be given a secret by mistake.
-static int check_slot(pid_t pid, uintptr_t slot, const char *expected, struct ct_err *err)
+static int point_slot(const struct ct_inject *in, const struct ct_stack *stack, size_t i,
+                      uintptr_t value, struct ct_err *err)
 {
-    char found[CT_STACK_STRING_MAX];
-    uintptr_t string;
-    int status = read_app(pid, slot, &string, sizeof(string), err);
-    if (status != 0) {
-        return status;
-    }
-    read_string(pid, string, found, sizeof(found));
-    if (strncmp(found, expected, sizeof(found) - 1) != 0) {
-        return ct_err_set(err, CT_EDENIED, "the program was given another environment than asked");
-    }
-    return 0;
+    uintptr_t slot = stack->envp + i * sizeof(uintptr_t);
+    return ptrace(PTRACE_POKEDATA, in->pid, slot, value) == 0
+               ? 0
+               : ct_err_errno(err, "the app's environment cannot be changed");
 }
 
 int ct_delivery_run(struct ct_delivery *d, struct ct_inject *in, const struct ct_stack *stack,
@@ -313,49 +332,51 @@ int ct_delivery_run(struct ct_delivery *d, struct ct_inject *in, const struct ct
     }
     int status = map_in_app(d, in, err);
     for (size_t i = 0; status == 0 && i < image->env_count; i++) {
+        char found[CT_STACK_STRING_MAX] = "";
         if (image->secret[i] == 0) {
             continue;
         }
-        uintptr_t slot = stack->envp + i * sizeof(uintptr_t);
-        uintptr_t value = d->app_base + ct_delivery_offset(secrets, image->secret[i] - 1);
-        status = check_slot(in->pid, slot, image->envp[i], err);
-        if (status == 0 && ptrace(PTRACE_POKEDATA, in->pid, slot, value) != 0) {
-            status = ct_err_errno(err, "the app's environment cannot be changed");
+        // Is it what was put there? A program must never be given a secret by mistake.
+        (void)read_variable(in->pid, stack, i, found);
+        if (strncmp(found, image->envp[i], sizeof(found) - 1) != 0) {
+            return ct_err_set(err, CT_EDENIED,
+                              "the program was given another environment than asked");
         }
+        uintptr_t value = d->app_base + ct_delivery_offset(secrets, image->secret[i] - 1);
+        status = point_slot(in, stack, i, value, err);
     }
     return status;
 }
 
 // 1 + index of the secret whose untouched placeholder a slot of the environment holds; 0 for none.
-static size_t placeholder_in(pid_t pid, uintptr_t slot, const struct ct_secrets *secrets)
+static size_t placeholder_in(pid_t pid, const struct ct_stack *stack, size_t i,
+                             const struct ct_secrets *secrets, const char *placeholder)
 {
     char found[CT_STACK_STRING_MAX];
-    uintptr_t string;
-    if (read_app(pid, slot, &string, sizeof(string), NULL) != 0) {
+    if (!read_variable(pid, stack, i, found)) {
         return 0;
     }
-    read_string(pid, string, found, sizeof(found));
     const char *equals = strchr(found, '=');
-    if (equals == NULL || strcmp(equals + 1, CT_LAUNCH_PLACEHOLDER) != 0) {
+    if (equals == NULL || strcmp(equals + 1, placeholder) != 0) {
         return 0;
     }
     size_t len = (size_t)(equals - found);
-    for (size_t i = 0; i < secrets->n; i++) {
-        const char *name = secrets->item[i].name;
+    for (size_t s = 0; s < secrets->n; s++) {
+        const char *name = secrets->item[s].name;
         if (strlen(name) == len && memcmp(name, found, len) == 0) {
-            return i + 1;
+            return s + 1;
         }
     }
     return 0;
 }
 
 size_t ct_delivery_given(pid_t pid, const struct ct_stack *stack, const struct ct_secrets *secrets,
-                         bool *given)
+                         const char *placeholder, bool *given)
 {
     size_t n = 0;
     memset(given, 0, secrets->n * sizeof(*given));
     for (size_t i = 0; i < stack->env_count; i++) {
-        size_t s = placeholder_in(pid, stack->envp + i * sizeof(uintptr_t), secrets);
+        size_t s = placeholder_in(pid, stack, i, secrets, placeholder);
         if (s != 0 && !given[s - 1]) {
             given[s - 1] = true;
             n++;
@@ -365,18 +386,15 @@ size_t ct_delivery_given(pid_t pid, const struct ct_stack *stack, const struct c
 }
 
 int ct_delivery_run_given(struct ct_delivery *d, struct ct_inject *in, const struct ct_stack *stack,
-                          const struct ct_secrets *secrets, struct ct_err *err)
+                          const struct ct_secrets *secrets, const char *placeholder,
+                          struct ct_err *err)
 {
     int status = map_in_app(d, in, err);
     for (size_t i = 0; status == 0 && i < stack->env_count; i++) {
-        uintptr_t slot = stack->envp + i * sizeof(uintptr_t);
-        size_t s = placeholder_in(in->pid, slot, secrets);
-        if (s == 0) {
-            continue;
-        }
-        uintptr_t value = d->app_base + ct_delivery_offset(secrets, s - 1);
-        if (ptrace(PTRACE_POKEDATA, in->pid, slot, value) != 0) {
-            status = ct_err_errno(err, "the app's environment cannot be changed");
+        size_t s = placeholder_in(in->pid, stack, i, secrets, placeholder);
+        if (s != 0) {
+            uintptr_t value = d->app_base + ct_delivery_offset(secrets, s - 1);
+            status = point_slot(in, stack, i, value, err);
         }
     }
     return status;

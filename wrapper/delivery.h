@@ -51,10 +51,13 @@ size_t ct_stack_argv(pid_t pid, const struct ct_stack *stack, char out[][CT_STAC
 // shorter than `size`.
 ssize_t ct_stack_string(pid_t pid, const struct ct_stack *stack, size_t i, char *out, size_t size);
 
+// Is a variable of this name in the program's environment?
+bool ct_stack_has_variable(pid_t pid, const struct ct_stack *stack, const char *name);
+
 // Which secrets did the program's launcher hand on: is there a variable of the name whose value is
 // the placeholder still? Sets given[0..secrets->n); returns how many.
 size_t ct_delivery_given(pid_t pid, const struct ct_stack *stack, const struct ct_secrets *secrets,
-                         bool *given);
+                         const char *placeholder, bool *given);
 
 // Makes the pages the app's and points its envp at them; the memfd is closed on both sides.
 // CT_EDENIED when the program was given another environment than `image` holds.
@@ -66,6 +69,6 @@ CT_CHECKED int ct_delivery_run(struct ct_delivery *d, struct ct_inject *in,
 // placeholder.
 CT_CHECKED int ct_delivery_run_given(struct ct_delivery *d, struct ct_inject *in,
                                      const struct ct_stack *stack, const struct ct_secrets *secrets,
-                                     struct ct_err *err);
+                                     const char *placeholder, struct ct_err *err);
 
 #endif

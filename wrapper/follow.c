@@ -78,6 +78,13 @@ static bool uses_secret(const struct ct_secrets *secrets, size_t len)
     return false;
 }
 
+static bool has_startup_file(const struct ct_follow_subject *s, const char *shell)
+{
+    const char *variable = ct_shell_startup_variable(shell);
+    return strcmp(shell, "zsh") == 0 ||
+           (variable != NULL && ct_stack_has_variable(s->pid, s->stack, variable));
+}
+
 static void judge_shell(const struct ct_follow_subject *s, const struct arguments *a,
                         const struct ct_launcher *launcher, struct ct_follow_verdict *ret)
 {
@@ -87,10 +94,8 @@ static void judge_shell(const struct ct_follow_subject *s, const struct argument
                   : line.file != NULL ? read_script(s->pid, line.file)
                                       : -1;
     enum ct_script_kind kind = len < 0 ? CT_SCRIPT_CHILDREN : ct_script_judge(script, (size_t)len);
-    // What a start-up file runs would be taken for the one program.
-    bool startup = line.login || s->startup_file || strcmp(launcher->name, "zsh") == 0;
-    if (kind == CT_SCRIPT_ONE && startup) {
-        kind = CT_SCRIPT_CHILDREN;
+    if (kind == CT_SCRIPT_ONE && (line.startup || has_startup_file(s, launcher->name))) {
+        kind = CT_SCRIPT_CHILDREN; // what that file runs would be taken for the one program
     }
     ret->rule = kind == CT_SCRIPT_ONE ? CT_CHAIN_FIRST : CT_CHAIN_OWN;
     ret->follow = true;

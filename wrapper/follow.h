@@ -16,7 +16,6 @@ struct ct_follow_subject {
     const struct ct_stack *stack;
     const struct ct_secrets *secrets;
     enum ct_launcher_mode mode;
-    bool startup_file; // its environment names a file that shells run first (BASH_ENV, ENV)
 };
 
 struct ct_follow_verdict {

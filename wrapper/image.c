@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 
 #include "config.h"
 #include "launch.h"
@@ -37,14 +38,15 @@ static bool is_present(char *const *environment, const char *name)
     return false;
 }
 
-static size_t placeholder_size(const struct ct_secret_variable *v)
+static size_t placeholder_size(const struct ct_image *image, const struct ct_secret_variable *v)
 {
-    return strlen(v->name) + sizeof("=" CT_LAUNCH_PLACEHOLDER);
+    return strlen(v->name) + 1 + strlen(image->placeholder) + 1;
 }
 
 // How many strings there will be, and their bytes together; both at most.
-static void measure(char *const *argv, char *const *environment, const struct ct_secrets *secrets,
-                    size_t *ret_args, size_t *ret_env, size_t *ret_bytes)
+static void measure(const struct ct_image *image, char *const *argv, char *const *environment,
+                    const struct ct_secrets *secrets, size_t *ret_args, size_t *ret_env,
+                    size_t *ret_bytes)
 {
     size_t args = 0;
     size_t env = 0;
@@ -54,10 +56,11 @@ static void measure(char *const *argv, char *const *environment, const struct ct
     }
     for (; environment[env] != NULL; env++) {
         uint32_t s = find_secret(secrets, environment[env]);
-        bytes += s != 0 ? placeholder_size(&secrets->item[s - 1]) : strlen(environment[env]) + 1;
+        bytes +=
+            s != 0 ? placeholder_size(image, &secrets->item[s - 1]) : strlen(environment[env]) + 1;
     }
     for (size_t i = 0; i < secrets->n; i++) {
-        bytes += placeholder_size(&secrets->item[i]);
+        bytes += placeholder_size(image, &secrets->item[i]);
     }
     *ret_args = args;
     *ret_env = env + secrets->n;
@@ -73,19 +76,15 @@ static char *put_string(char **at, const char *s)
     return put;
 }
 
-static char *put_placeholder(char **at, const struct ct_secret_variable *v)
-{
-    char *put = *at;
-    (void)snprintf(put, placeholder_size(v), "%s=%s", v->name, CT_LAUNCH_PLACEHOLDER);
-    *at += placeholder_size(v);
-    return put;
-}
-
 static void add_secret(struct ct_image *image, const struct ct_secrets *secrets, uint32_t s,
                        char **at)
 {
+    const struct ct_secret_variable *v = &secrets->item[s - 1];
+    size_t size = placeholder_size(image, v);
+    (void)snprintf(*at, size, "%s=%s", v->name, image->placeholder);
     image->secret[image->env_count] = s;
-    image->envp[image->env_count++] = put_placeholder(at, &secrets->item[s - 1]);
+    image->envp[image->env_count++] = *at;
+    *at += size;
 }
 
 static void fill(struct ct_image *image, char *const *argv, char *const *environment,
@@ -112,15 +111,34 @@ static void fill(struct ct_image *image, char *const *argv, char *const *environ
     }
 }
 
+static int make_placeholder(struct ct_image *image, struct ct_err *err)
+{
+    unsigned char random[CT_IMAGE_RANDOM];
+    if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random)) {
+        return ct_err_errno(err, "no random bytes for the secrets' placeholder");
+    }
+    int at = snprintf(image->placeholder, sizeof(image->placeholder), "%s:", CT_LAUNCH_PLACEHOLDER);
+    for (size_t i = 0; i < sizeof(random); i++) {
+        at += snprintf(image->placeholder + at, sizeof(image->placeholder) - (size_t)at, "%02x",
+                       random[i]);
+    }
+    return 0;
+}
+
 int ct_image_make(char *const *argv, char *const *environment, const struct ct_secrets *secrets,
                   struct ct_image *ret, struct ct_err *err)
 {
     size_t args;
     size_t env;
     size_t bytes;
-    measure(argv, environment, secrets, &args, &env, &bytes);
+    *ret = (struct ct_image){0};
+    int status = make_placeholder(ret, err);
+    if (status != 0) {
+        return status;
+    }
+    measure(ret, argv, environment, secrets, &args, &env, &bytes);
     size_t pointers = (args + 1 + env + 1) * sizeof(char *);
-    *ret = (struct ct_image){.size = pointers + env * sizeof(uint32_t) + bytes};
+    ret->size = pointers + env * sizeof(uint32_t) + bytes;
     char *pages = mmap(NULL, ret->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (pages == MAP_FAILED) {
         return ct_err_errno(err, "no memory for the app's environment");

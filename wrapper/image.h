@@ -11,7 +11,10 @@
 #include "err.h"
 #include "secrets.h"
 
+#define CT_IMAGE_RANDOM 12 // bytes
+
 struct ct_image {
+    char placeholder[48];
     void *pages;
     size_t size;
     char **argv; // NULL-terminated
@@ -21,7 +24,7 @@ struct ct_image {
 };
 
 // Copies argv and environment. CLOUDTASER_CONFIG is left out; every variable named by a secret gets
-// the placeholder, and is appended when the environment lacks it. CT_ENOMEM, CT_ESYSTEM.
+// the placeholder (CT_LAUNCH_PLACEHOLDER), and is appended when the environment lacks it. CT_ENOMEM, CT_ESYSTEM.
 CT_CHECKED int ct_image_make(char *const *argv, char *const *environment,
                              const struct ct_secrets *secrets, struct ct_image *ret,
                              struct ct_err *err);

@@ -30,6 +30,7 @@ int ct_inject_run(struct ct_inject *in, struct ct_err *err)
         }
         if (!WIFSTOPPED(status)) {
             in->ended = true;
+            in->end_status = status;
             return ct_err_set(err, CT_ESYSTEM, "the program was killed before it was started");
         }
         if (WSTOPSIG(status) == SYSTEM_CALL_STOP) {

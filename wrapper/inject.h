@@ -18,7 +18,8 @@ struct ct_inject {
     uintptr_t stack;              // the new program's stack pointer: argc lies there
     uintptr_t insn;               // a system call instruction in the new program
     bool stop_seen;               // somebody sent SIGSTOP meanwhile; it was held back
-    bool ended;                   // it was killed, and is reaped
+    bool ended;                   // it was killed, and is reaped: …
+    int end_status;               // … as waitpid(2) told
     struct user_regs_struct regs; // as execve left them
 };
 

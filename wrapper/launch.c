@@ -43,15 +43,21 @@ struct launch {
     struct ct_secrets given; // those that the launcher handed on; names and values are spec's
 };
 
-static void launch_done(struct launch *l)
+static void drop_delivery(struct launch *l)
 {
-    ct_image_done(&l->image);
     ct_delivery_done(&l->delivery);
     ct_close_fd(&l->delivery.area.fd);
     l->delivery.area.fd = -1;
+    ct_arena_free(l->given.item);
+    l->given = (struct ct_secrets){0};
+}
+
+static void launch_done(struct launch *l)
+{
+    ct_image_done(&l->image);
+    drop_delivery(l);
     ct_close_fd(&l->spawn.report_fd);
     ct_close_fd(&l->spawn.go_fd);
-    ct_arena_free(l->given.item);
 }
 
 void ct_launch_abandon(struct ct_launched *app)
@@ -152,8 +158,6 @@ static void judge(struct launch *l)
         .stack = &l->stack,
         .secrets = l->spec->secrets,
         .mode = l->spec->launcher,
-        .startup_file = ct_image_variable(&l->image, "BASH_ENV") != NULL ||
-                        ct_image_variable(&l->image, "ENV") != NULL,
     };
     ct_follow_judge(&subject, &l->verdict);
 }
@@ -198,7 +202,8 @@ static int make_given(struct launch *l, struct ct_launched *ret, struct ct_err *
         ct_arena_free(given);
         return ct_err_set(err, CT_ENOMEM, "no memory for the app's secrets");
     }
-    ret->withheld = all->n - ct_delivery_given(l->inject.pid, &l->stack, all, given);
+    ret->withheld =
+        all->n - ct_delivery_given(l->inject.pid, &l->stack, all, l->image.placeholder, given);
     for (size_t i = 0; i < all->n; i++) {
         if (given[i]) {
             l->given.item[l->given.n++] = all->item[i];
@@ -220,10 +225,10 @@ static int deliver(struct launch *l, struct ct_launched *ret, struct ct_err *err
         ct_app_proof_none(l->facts, "%s hands its environment on in the clear%s",
                           l->verdict.launcher, l->verdict.why);
     }
-    status = l->followed
-                 ? ct_delivery_run_given(&l->delivery, &l->inject, &l->stack, &l->given, err)
-                 : ct_delivery_run(&l->delivery, &l->inject, &l->stack, &l->image, l->spec->secrets,
-                                   err);
+    status = l->followed ? ct_delivery_run_given(&l->delivery, &l->inject, &l->stack, &l->given,
+                                                 l->image.placeholder, err)
+                         : ct_delivery_run(&l->delivery, &l->inject, &l->stack, &l->image,
+                                           l->spec->secrets, err);
     // This process's view goes at once: the proofs fork a process that is open to attack.
     ct_delivery_done(&l->delivery);
     return status;
@@ -237,7 +242,8 @@ static int prove(struct launch *l, struct ct_launched *ret, struct ct_err *err)
     if (l->verdict.launcher == NULL) {
         ct_app_proof_memory(l->facts, &l->inject, &l->delivery, ret->mem_fd);
     }
-    return ct_app_proof_dumpable(l->facts, &l->inject, err);
+    int status = l->spec->guarded ? ct_app_proof_guard(l->facts, &l->inject, err) : 0;
+    return status != 0 ? status : ct_app_proof_dumpable(l->facts, &l->inject, err);
 }
 
 static int set_core(const struct launch *l, pid_t pid, struct ct_err *err)
@@ -285,9 +291,7 @@ static int take_secrets_away(struct launch *l, struct ct_err *err)
         errno = (int)-value;
         status = ct_err_errno(err, "the launcher's secret memfd cannot be closed");
     }
-    ct_delivery_done(&l->delivery);
-    ct_close_fd(&l->delivery.area.fd);
-    l->delivery.area.fd = -1;
+    drop_delivery(l);
     return status;
 }
 
@@ -307,8 +311,12 @@ static int begin_following(struct launch *l, struct ct_launched *ret, struct ct_
     ret->followed = true;
     ret->pid = -1; // whatever is to be killed now, the chain knows
     ret->child = pid;
-    return ct_chain_begin(&l->chain, pid, l->verdict.rule, l->spec->signal_mask,
-                          l->inject.stop_seen, err);
+    status = ct_chain_begin(&l->chain, pid, l->verdict.rule, l->spec->signal_mask,
+                            l->inject.stop_seen, err);
+    l->chain.late = l->spec->late;
+    l->chain.cls = l->spec->cls;
+    l->chain.late_ms = l->spec->late_ms;
+    return status;
 }
 
 // At an exec of the chain's. *ret_arrived: it is the app, and everything is done for it.
@@ -327,12 +335,35 @@ static int follow_once(struct launch *l, pid_t pid, struct ct_launched *ret, boo
     return status == 0 ? hand_over(l, ret, err) : status;
 }
 
+// As the process's user. One that is killed meanwhile, by its launcher or for the want of memory, leaves
+// nothing behind: what its end means the launcher decides.
+static int follow_as_its_user(struct launch *l, pid_t pid, struct ct_launched *ret,
+                              bool *ret_arrived, struct ct_err *err)
+{
+    const struct ct_facts before = *l->facts;
+    struct ct_assumed assumed;
+    ct_assume_begin(pid, &assumed);
+    int status = follow_once(l, pid, ret, ret_arrived, err);
+    ct_assume_end(&assumed);
+    ret->pid = status == 0 && *ret_arrived ? pid : -1;
+    if (status == 0 || !ct_chain_lost(&l->chain, &l->inject)) {
+        return status;
+    }
+    *l->facts = before;
+    *ret_arrived = false;
+    drop_delivery(l);
+    ct_close_fd(&ret->mem_fd);
+    ct_close_fd(&ret->maps_fd);
+    ret->mem_fd = -1;
+    ret->maps_fd = -1;
+    return 0;
+}
+
 static int follow(struct launch *l, struct ct_launched *ret, struct ct_err *err)
 {
     int status = begin_following(l, ret, err);
     bool arrived = false;
     while (status == 0 && !arrived) {
-        struct ct_assumed assumed;
         pid_t pid = 0;
         status = ct_chain_wait(&l->chain, &pid, err);
         if (status == 0 && pid == 0) {
@@ -342,10 +373,7 @@ static int follow(struct launch *l, struct ct_launched *ret, struct ct_err *err)
             return 0;
         }
         if (status == 0) {
-            ct_assume_begin(pid, &assumed);
-            status = follow_once(l, pid, ret, &arrived, err);
-            ct_assume_end(&assumed);
-            ret->pid = status == 0 && arrived ? pid : -1;
+            status = follow_as_its_user(l, pid, ret, &arrived, err);
         }
     }
     if (status != 0) {
@@ -406,6 +434,9 @@ static int launch_plain(struct launch *l, int refused, struct ct_launched *ret, 
     l->delivery.shared = l->delivery.area.kind == CT_SECMEM_SECRET;
     ct_app_proof_none(l->facts, "ptrace: %s, its secrets are in its environment",
                       ct_err_name(refused));
+    if (l->spec->guarded) {
+        ct_app_proof_no_guard(l->facts, "unproven about the app, which may not be traced");
+    }
     ret->pid = l->spawn.pid;
     ret->child = l->spawn.pid;
     ret->name = l->spec->argv[0];

@@ -17,6 +17,8 @@
 #include "score.h"
 #include "secrets.h"
 
+// How the placeholder begins that stands for a secret. Behind it comes ":" and a random text, another at each
+// start: a helper that makes a password of it, such as a database's set-up, must not make a known one.
 #define CT_LAUNCH_PLACEHOLDER "cloudtaser:secret"
 
 struct ct_launch_spec {
@@ -28,9 +30,13 @@ struct ct_launch_spec {
     bool ignore_child;              // the app is started with SIGCHLD ignored
     const struct rlimit *core;      // RLIMIT_CORE of the app; NULL: this process's
     enum ct_launcher_mode launcher; // what is done about launchers
+    bool guarded;                   // by the node's agent, which is to be proven about the app too
     // Called once, before a launcher that is followed runs. NULL: nobody wants to know.
     void (*followed)(void *cls, const char *launcher, pid_t pid);
+    // Called once when none of it has become a program for late_ms. Likewise.
+    void (*late)(void *cls);
     void *cls;
+    unsigned late_ms;
 };
 
 struct ct_launched {

@@ -6,14 +6,16 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 
 #include "beside.h"
 #include "config.h"
 #include "ct_version.h"
+#include "enforcement.h"
 #include "exit_code.h"
+#include "guard_call.h"
 #include "http.h"
 #include "launch.h"
 #include "library_memory.h"
@@ -23,9 +25,14 @@
 #include "proof.h"
 #include "resolve.h"
 #include "score_log.h"
+#include "secmem.h"
 #include "supervise.h"
+#include "tally.h"
 #include "termination.h"
 #include "vault.h"
+
+#define LATE_MS 30000u // without a program, before that is worth a line
+#define HOW_TO_LAUNCH "Start the program by exec, or set cloudtaser.io/launcher to \"deliver\""
 
 static const char usage[] =
     "usage: cloudtaser-wrapper -- PROGRAM [ARGUMENT...]\n"
@@ -42,6 +49,9 @@ static const char usage[] =
     "  101 login refused                          104 bad configuration\n"
     "  102 secret missing or denied               125 anything else\n"
     "  126 program cannot be executed             127 program not found\n";
+
+// Set by this program when it executes itself, which it does once at most.
+#define EXECUTED_VARIABLE "CLOUDTASER_EXECUTED"
 
 // Variables lead libraries astray: proxies, other CAs, SSLKEYLOGFILE, which has the keys of the
 // connection to Vault written to a file. While the wrapper works for itself it has none.
@@ -63,6 +73,9 @@ struct wrapper {
     struct ct_secrets secrets;
     struct ct_launched app;
     struct ct_beside beside;
+    const char *executed; // by itself, and what it was called then; NULL: not yet
+    struct ct_enforcement enforcement;
+    struct ct_supervise_chore chore;
 };
 
 // ---- before the settings are known
@@ -125,6 +138,13 @@ static bool must_stop(void *cls)
     return ending_signal() != 0;
 }
 
+static int stopped(struct ct_err *err)
+{
+    int signal = ending_signal();
+    (void)ct_err_set(err, CT_EUNAVAIL, "stopped by signal %d before the app was started", signal);
+    return CT_EXIT_SIGNAL + signal;
+}
+
 static int look_up(void *cls, const char *host, char *ret, size_t size, struct ct_err *err)
 {
     (void)cls;
@@ -166,13 +186,45 @@ static int read_settings(struct wrapper *w, struct ct_err *err)
     return 0;
 }
 
+// What it was told before, and by whom, goes with the program that is replaced: descriptors to its memory, code
+// put into it. argv, environment and whatever else was inherited stay; nothing has been opened or changed yet.
+static void execute_again(struct wrapper *w)
+{
+    char marker[sizeof(EXECUTED_VARIABLE) + 16] = EXECUTED_VARIABLE "=";
+    size_t n = 0;
+    while (w->environment[n] != NULL) {
+        n++;
+    }
+    char **environment = ct_arena_calloc(n + 2, sizeof(*environment));
+    if (environment != NULL) {
+        // A program executed by this name is called "exe".
+        (void)prctl(PR_GET_NAME, marker + sizeof(EXECUTED_VARIABLE), 0, 0, 0);
+        memcpy(environment, w->environment, n * sizeof(*environment));
+        environment[n] = marker;
+        (void)execve("/proc/self/exe", w->self, environment);
+        // Without /proc, by the path that it was executed by; whatever is there, the agent looks at it.
+        (void)execve((const char *)getauxval(AT_EXECFN), w->self, environment);
+    }
+    ct_arena_free(environment);
+    w->enforcement.standing = (struct ct_guard_standing){
+        CT_GUARD_WITHOUT, "the wrapper cannot execute itself again (/proc/self/exe)"};
+    (void)ct_guard_ask(CT_GUARD_LEAVE, 0); // as ct_guard_enter() does
+}
+
+// Nothing is fetched, and no thread made, before this.
+static int seek_protection(struct wrapper *w, struct ct_err *err)
+{
+    struct ct_guard_standing *standing = &w->enforcement.standing;
+    ct_guard_enter(w->executed != NULL, must_stop, NULL, standing);
+    if (standing->state == CT_GUARD_EXECUTE) {
+        execute_again(w);
+    }
+    return standing->state == CT_GUARD_STOPPED ? stopped(err) : 0;
+}
+
 static void prove_own_memory(struct wrapper *w)
 {
-    static const enum ct_check ebpf[] = {CT_CHECK_EBPF_CONNECTED, CT_CHECK_KPROBES_ACTIVE};
-    for (size_t i = 0; i < CT_ARRAY_LEN(ebpf); i++) {
-        ct_fact_failed(&w->facts, ebpf[i], CT_HOLDER_WRAPPER, "no agent on this node");
-        ct_fact_failed(&w->facts, ebpf[i], CT_HOLDER_APP, "no agent on this node");
-    }
+    ct_enforcement_prove(&w->enforcement, &w->facts);
     if (w->config.auth == CT_AUTH_TOKEN) {
         // The specification of the score: "not on disk or in env". A token that was handed over comes
         // from the environment or the memory of a process that may well have the app's user.
@@ -187,13 +239,7 @@ static void prove_own_memory(struct wrapper *w)
 
 static int vault_failure(const struct wrapper *w, struct ct_err *err)
 {
-    int signal = ending_signal();
-    if (signal != 0) {
-        (void)ct_err_set(err, CT_EUNAVAIL, "stopped by signal %d before the app was started",
-                         signal);
-        return CT_EXIT_SIGNAL + signal;
-    }
-    return (int)ct_vault_exit_code(w->vault);
+    return ending_signal() != 0 ? stopped(err) : (int)ct_vault_exit_code(w->vault);
 }
 
 // Once, where the container's log is read; the points do not tell of the way from Vault.
@@ -261,8 +307,19 @@ static void tell_followed(void *cls, const char *launcher, pid_t pid)
     }
     ct_log(CT_LOG_INFO,
            "following %s (pid %d) to the program that it starts: until then %.64s%s hold%s the "
-           "placeholder " CT_LAUNCH_PLACEHOLDER,
+           "placeholder " CT_LAUNCH_PLACEHOLDER ":…",
            launcher, (int)pid, first->name, more, w->secrets.n > 1 ? "" : "s");
+}
+
+// A script may have passed its `exec` by: then its programs run on with placeholders, and only its end
+// would tell.
+static void tell_late(void *cls)
+{
+    (void)cls;
+    ct_log(CT_LOG_WARN,
+           "no program has come of the launcher for %u s: whatever it has started meanwhile holds "
+           "placeholders instead of secrets. " HOW_TO_LAUNCH,
+           LATE_MS / 1000);
 }
 
 static void warn_withheld(const struct wrapper *w)
@@ -286,8 +343,11 @@ static int launch(struct wrapper *w, struct ct_err *err)
         .ignore_child = w->child_ignored,
         .core = &w->core,
         .launcher = w->config.launcher,
+        .guarded = w->enforcement.standing.state == CT_GUARD_PROTECTED,
         .followed = tell_followed,
+        .late = tell_late,
         .cls = w,
+        .late_ms = LATE_MS,
     };
     ct_supervise_fork_follows();
     int rc = ct_launch_prepare(&spec, &w->facts, &w->app, err);
@@ -305,11 +365,15 @@ static int launch(struct wrapper *w, struct ct_err *err)
         ct_launch_abandon(&w->app);
         return CT_EXIT_SCORE;
     }
+    ct_tally_begin(&w->facts, w->config.min_score, w->config.require);
     rc = ct_launch_release(&w->app, err);
     if (rc < 0) {
         ct_launch_abandon(&w->app);
         return launch_failure(rc);
     }
+    // Not before: where the guard knows system calls alone, it would refuse the tracer's last one.
+    ct_enforcement_released(&w->enforcement, w->app.pid, w->app.child);
+    ct_enforcement_follow(&w->enforcement, &w->facts, &w->chore);
     return 0;
 }
 
@@ -353,11 +417,15 @@ static int serve_metrics(struct wrapper *w, struct ct_err *err)
 static int start(struct wrapper *w, struct ct_err *err)
 {
     w->child_ignored = is_ignored(SIGCHLD);
+    int code = seek_protection(w, err);
+    if (code != 0) {
+        return code;
+    }
     if (ct_library_memory_take(err) < 0 || harden(w, err) < 0 ||
         ct_beside_start(&w->beside, err) < 0 || ct_supervise_prepare(&w->app_mask, err) < 0) {
         return CT_EXIT_OTHER;
     }
-    int code = read_settings(w, err);
+    code = read_settings(w, err);
     if (code != 0) {
         return code;
     }
@@ -379,14 +447,20 @@ static int start(struct wrapper *w, struct ct_err *err)
     return code != 0 ? code : launch(w, err);
 }
 
-// The app was ended to be started again: by this program anew, in the same process, so that every
-// proof is made again and nothing of the old values is left. What the app left running would hold
-// its ports and files. Returns when it was asked to end meanwhile, or else with the sentence in err.
-static void start_again(struct wrapper *w, struct ct_err *err)
+// The app was ended, with this code, to be started again: by this program anew, in the same process, so
+// that every proof is made again and nothing of the old values is left. What the app left running would
+// hold its ports and files. Returns the exit code when it is not to be, or fails.
+static int start_again(struct wrapper *w, int code)
 {
-    ct_supervise_end_rest();
     if (ct_supervise_asked_to_end()) {
-        return;
+        return code;
+    }
+    if (!ct_supervise_end_rest()) {
+        return fail(CT_EXIT_OTHER,
+                    "the app cannot be started again: what it left running does not end");
+    }
+    if (ct_supervise_asked_to_end()) {
+        return code;
     }
     const struct sigaction ignore = {.sa_handler = SIG_IGN};
     if (w->child_ignored) {
@@ -395,7 +469,9 @@ static void start_again(struct wrapper *w, struct ct_err *err)
     (void)setrlimit(RLIMIT_CORE, &w->core);
     ct_supervise_restore(&w->app_mask);
     (void)execve("/proc/self/exe", w->self, w->environment);
-    (void)ct_err_errno(err, "the app was ended and cannot be started again: /proc/self/exe");
+    struct ct_err err;
+    (void)ct_err_errno(&err, "the app cannot be started again: /proc/self/exe");
+    return fail(CT_EXIT_OTHER, err.msg);
 }
 
 // Nothing but the app's end ends it from here on.
@@ -408,27 +484,39 @@ _Noreturn static void run(struct wrapper *w)
     ct_close_fd(&w->app.maps_fd);
     if (w->app.over) {
         ct_log(CT_LOG_WARN,
-               "no program came of %s: whatever it ran got placeholders instead of secrets. Start "
-               "the program by exec, or set cloudtaser.io/launcher to \"deliver\"",
+               "no program came of %s: whatever it ran got placeholders instead of "
+               "secrets. " HOW_TO_LAUNCH,
                w->argv[0]);
     } else {
         ct_log(CT_LOG_INFO, "started %s (pid %d)", w->argv[0], (int)w->app.pid);
-        // What is to be signalled is what gets all other signals: a launcher that stays, or the app.
-        ct_beside_released(&w->beside, w->vault, &w->config, &w->facts, w->app.child);
+        ct_beside_released(&w->beside, w->vault, &w->config, w->app.pid, w->app.child);
     }
-    int code = w->app.ended ? w->app.exit_code : ct_supervise(w->app.child);
-    struct ct_err err = {0};
+    int code = w->app.ended ? w->app.exit_code : ct_supervise(w->app.child, &w->chore);
     if (ct_beside_wants_restart(&w->beside)) {
-        start_again(w, &err);
-    }
-    if (err.code != CT_OK) {
-        code = fail(CT_EXIT_OTHER, err.msg); // the app's own code says that it was ended, no more
+        code = start_again(w, code);
     }
     if (ct_beside_end(&w->beside)) {
         ct_vault_free(w->vault);
     }
     // No clean-up of a library's: it would meet the other thread.
     _exit(code);
+}
+
+// Takes the marker of execute_again() out of the environment, which the app shall not see, and goes by the old name.
+static const char *take_marker(char **environment)
+{
+    const char *executed = NULL;
+    size_t kept = 0;
+    for (size_t i = 0; environment[i] != NULL; i++) {
+        if (strncmp(environment[i], EXECUTED_VARIABLE "=", sizeof(EXECUTED_VARIABLE)) == 0) {
+            executed = environment[i] + sizeof(EXECUTED_VARIABLE);
+            (void)prctl(PR_SET_NAME, executed, 0, 0, 0);
+        } else {
+            environment[kept++] = environment[i];
+        }
+    }
+    environment[kept] = NULL;
+    return executed;
 }
 
 // -1: no such option, go on.
@@ -469,6 +557,7 @@ int main(int argc, char **argv)
     w.argv = argv + 2;
     w.environment = environ;
     environ = no_environment;
+    w.executed = take_marker(w.environment);
     code = start(&w, &err);
     if (code == 0) {
         run(&w);

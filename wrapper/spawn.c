@@ -12,6 +12,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "assume.h"
+
 #define TREE_DEPTH_MAX 64
 #define KERNEL_SIGSET_SIZE sizeof(uint64_t) // the C libraries' sigset_t is longer
 #ifndef PTRACE_SETSIGMASK
@@ -136,19 +138,24 @@ static void kill_descendants(pid_t pid, int depth)
             return;
         }
         at = end;
-        (void)kill((pid_t)child, SIGSTOP); // so that it makes no more of them
+        (void)ct_assume_kill((pid_t)child, SIGSTOP); // so that it makes no more of them
         if (depth < TREE_DEPTH_MAX) {
             kill_descendants((pid_t)child, depth + 1);
         }
-        (void)kill((pid_t)child, SIGKILL);
+        (void)ct_assume_kill((pid_t)child, SIGKILL);
     }
+}
+
+void ct_spawn_kill_descendants(pid_t pid)
+{
+    kill_descendants(pid, 0);
 }
 
 void ct_spawn_kill_tree(pid_t pid)
 {
-    (void)kill(pid, SIGSTOP);
+    (void)ct_assume_kill(pid, SIGSTOP);
     kill_descendants(pid, 0);
-    (void)kill(pid, SIGKILL);
+    (void)ct_assume_kill(pid, SIGKILL);
 }
 
 // The child ended before its exec: what did it say?

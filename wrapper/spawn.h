@@ -52,6 +52,9 @@ CT_CHECKED int ct_spawn_go(pid_t pid, int go_fd, int report_fd, struct ct_spawn_
 // Sends SIGKILL to a child and to all its descendants, as /proc tells of them. Reaps nobody.
 void ct_spawn_kill_tree(pid_t pid);
 
+// Sends it to the descendants alone.
+void ct_spawn_kill_descendants(pid_t pid);
+
 // Kills and reaps.
 void ct_spawn_kill(pid_t pid);
 

@@ -11,24 +11,25 @@
 #include "supervise.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
-#include "cleanup.h"
+#include "assume.h"
 #include "exit_code.h"
-#include "text.h"
+#include "spawn.h"
 
 // The kernel's own set of 64 signals. The C libraries keep two or three real-time signals for
 // themselves and leave them out of every sigset; here those are forwarded like all others.
 #define ALL_SIGNALS (~UINT64_C(0))
+#define END_MS 5000
 
 // Signals that came before the app was there to get them; bit n - 1 for signal n.
 static uint64_t early;
@@ -81,8 +82,13 @@ void ct_supervise_stop(void)
     }
 }
 
+static bool has_ended(int status)
+{
+    return WIFEXITED(status) || WIFSIGNALED(status);
+}
+
 // Reaps whoever ended. True when the app did, with its exit code.
-static bool reap(pid_t app, int *ret_code)
+static bool reap(pid_t app, const struct ct_supervise_chore *chore, int *ret_code)
 {
     for (;;) {
         int status = 0;
@@ -95,6 +101,12 @@ static bool reap(pid_t app, int *ret_code)
             return false;
         }
         if (pid != app) {
+            // What a launcher forked in the moment that it was killed is traced, and nobody knew of it.
+            if (WIFSTOPPED(status)) {
+                (void)ptrace(PTRACE_DETACH, pid, NULL, NULL);
+            } else if (chore->ended != NULL && has_ended(status)) {
+                chore->ended(chore->cls, pid, status);
+            }
             continue;
         }
         if (WIFEXITED(status)) {
@@ -161,54 +173,53 @@ void ct_supervise_forward(siginfo_t *info, pid_t app)
         syscall(SYS_rt_sigqueueinfo, app, info->si_signo, info) == 0) {
         return;
     }
-    (void)kill(app, info->si_signo);
+    (void)ct_assume_kill(app, info->si_signo);
 }
 
-// Kills the children of this process, as many as one read tells of; whoever loses a parent by that becomes
-// one. False when there is none, or none that can be seen. Unreaped, a child keeps its number.
-static bool kill_children(void)
+bool ct_supervise_end_rest(void)
 {
-    char path[64];
-    char text[512];
-    (void)snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
-    CT_AUTO_FD fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
-    if (n <= 0) {
-        return false;
-    }
-    text[n] = '\0';
-    const char *at = text;
-    for (const char *end = strchr(at, ' '); end != NULL; end = strchr(at, ' ')) {
-        unsigned long pid = 0;
-        if (ct_text_number(at, (size_t)(end - at), INT32_MAX, &pid) && pid > 0) {
-            (void)kill((pid_t)pid, SIGKILL);
+    const struct timespec pause = {.tv_nsec = 1000000};
+    for (int ms = 0; ms < END_MS; ms++) {
+        if (getpid() == 1) {
+            (void)kill(-1,
+                       SIGKILL); // not only its descendants: somebody may have come in from outside
         }
-        at = end + 1;
+        ct_spawn_kill_descendants(getpid());
+        pid_t pid;
+        do {
+            pid = waitpid(-1, NULL, WNOHANG | __WALL);
+        } while (pid > 0);
+        if (pid < 0) {
+            return true;
+        }
+        (void)nanosleep(&pause, NULL);
     }
-    return true;
+    return false;
 }
 
-void ct_supervise_end_rest(void)
-{
-    if (getpid() == 1) {
-        (void)kill(-1, SIGKILL);
-        while (waitpid(-1, NULL, __WALL) > 0) {
-        }
-        return;
-    }
-    while (kill_children() && waitpid(-1, NULL, __WALL) > 0) {
-    }
-}
-
-int ct_supervise(pid_t app)
+// Takes a signal that is there, or waits for one until the chore is due.
+static long take_signal(const struct ct_supervise_chore *chore, siginfo_t *ret)
 {
     const uint64_t all = ALL_SIGNALS;
+    if (chore->due_in == NULL) {
+        return syscall(SYS_rt_sigtimedwait, &all, ret, NULL, sizeof(all));
+    }
+    int ms = chore->due_in(chore->cls);
+    const struct timespec wait = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L};
+    return syscall(SYS_rt_sigtimedwait, &all, ret, &wait, sizeof(all));
+}
+
+int ct_supervise(pid_t app, const struct ct_supervise_chore *chore)
+{
+    static const struct ct_supervise_chore none = {.cls = NULL};
+    const struct ct_supervise_chore *c = chore != NULL ? chore : &none;
     int code = 0;
-    while (!reap(app, &code)) {
+    while (!reap(app, c, &code)) {
         siginfo_t info = {0};
-        long signal = syscall(SYS_rt_sigtimedwait, &all, &info, NULL, sizeof(all));
-        if (signal > 0) {
+        if (take_signal(c, &info) > 0) {
             ct_supervise_forward(&info, app);
+        } else if (c->due_in != NULL && c->due_in(c->cls) == 0) {
+            c->run(c->cls);
         }
     }
     return code;

@@ -27,12 +27,13 @@ void ct_supervise_restore(const sigset_t *app_mask);
 // forwarded whoever sent it. (Later a terminal's signals reach the app by themselves.)
 void ct_supervise_fork_follows(void);
 
+// Ends whatever the app left running, PID 1 all others that it can see, and reaps it. False: something is
+// still there after some seconds.
+CT_CHECKED bool ct_supervise_end_rest(void);
+
 // Was a signal that asks to end (SIGTERM, SIGINT, SIGQUIT) forwarded to the app, or does one wait?
 // Thread-safe.
 bool ct_supervise_asked_to_end(void);
-// The app has ended: ends what it left running, and reaps it. As PID 1 that is all there is; else all that
-// descends from this process, where /proc tells of it.
-void ct_supervise_end_rest(void);
 // What ct_supervise() is made of, for the time before it, while a launcher is followed (chain.h).
 // Passes a signal that was taken from this process's queue on to the app, unless it has it already or
 // it was for the wrapper alone.
@@ -41,8 +42,18 @@ void ct_supervise_forward(siginfo_t *info, pid_t app);
 // until that one continues the group.
 void ct_supervise_stop(void);
 
+// Something small to be done between the signals, which wait meanwhile; it may fork, which the thread beside (its
+// stack is not inherited) may not.
+struct ct_supervise_chore {
+    int (*due_in)(void *cls); // milliseconds; NULL: there is nothing to be done
+    void (*run)(void *cls);   // once it is due
+    // A child that is not the app has ended; NULL: nobody wants to know.
+    void (*ended)(void *cls, pid_t pid, int status);
+    void *cls;
+};
+
 // Forwards signals, reaps orphans, passes stops on, until `app` ended. Returns its exit code, or
-// 128+n when signal n ended it.
-int ct_supervise(pid_t app);
+// 128+n when signal n ended it. `chore` may be NULL.
+int ct_supervise(pid_t app, const struct ct_supervise_chore *chore);
 
 #endif

@@ -99,6 +99,20 @@ bool ct_vault_says_sealed(const char *body, size_t len)
     return false;
 }
 
+// `what` names the answer.
+CT_CHECKED static int parse(const char *body, size_t len, const char *what, json_t **ret,
+                            struct ct_err *err)
+{
+    int rc = ct_json_parse(body, len, what, ret, err);
+    if (rc == 0 || rc == -CT_ENOMEM) {
+        return rc;
+    }
+    if (err != NULL) {
+        err->code = CT_EPROTO; // nothing that a person wrote
+    }
+    return -CT_EPROTO;
+}
+
 static void take_lease(const json_t *object, const char *key, struct ct_vault_lease *ret)
 {
     const json_t *seconds = json_object_get(object, key);
@@ -134,13 +148,9 @@ int ct_vault_parse_login(const char *body, size_t len, char **ret, struct ct_vau
                          struct ct_err *err)
 {
     CT_AUTO_JSON doc = NULL;
-    int rc = ct_json_parse(body, len, "Vault's answer to the login", &doc, err);
-    if (rc == -CT_ENOMEM) {
-        return rc;
-    }
+    int rc = parse(body, len, "Vault's answer to the login", &doc, err);
     if (rc < 0) {
-        return ct_err_set(err, CT_EPROTO,
-                          "Vault's answer to the login is not JSON, or is cut short");
+        return rc;
     }
     const char *token = json_string_value(ct_json_at(doc, "auth", "client_token", NULL));
     if (token == NULL) {
@@ -166,12 +176,11 @@ int ct_vault_parse_text(const char *body, size_t len, const char *what, const ch
                         struct ct_err *err)
 {
     CT_AUTO_JSON doc = NULL;
-    int rc = ct_json_parse(body, len, what, &doc, err);
-    if (rc == -CT_ENOMEM) {
-        return rc;
-    }
+    char answer[256];
+    (void)snprintf(answer, sizeof(answer), "%s: Vault's answer", what);
+    int rc = parse(body, len, answer, &doc, err);
     if (rc < 0) {
-        return ct_err_set(err, CT_EPROTO, "%s: Vault's answer is not JSON, or is cut short", what);
+        return rc;
     }
     const char *text = ct_json_str(json_object_get(doc, "data"), key);
     if (text == NULL) {
@@ -264,13 +273,11 @@ int ct_vault_parse_secret(const char *body, size_t len, const struct ct_vault_as
                           json_t **ret, struct ct_err *err)
 {
     CT_AUTO_JSON doc = NULL;
-    int rc = ct_json_parse(body, len, "Vault's answer", &doc, err);
-    if (rc == -CT_ENOMEM) {
-        return rc;
-    }
+    char answer[256];
+    (void)snprintf(answer, sizeof(answer), "Vault's answer for secret %s", asked->path);
+    int rc = parse(body, len, answer, &doc, err);
     if (rc < 0) {
-        return ct_err_set(err, CT_EPROTO,
-                          "Vault's answer for secret %s is not JSON, or is cut short", asked->path);
+        return rc;
     }
     json_t *data = json_object_get(doc, "data");
     if (!json_is_object(data)) {

@@ -7,11 +7,15 @@
 //   registrant race PROGRAM...      asks, and executes PROGRAM before the answer
 //   registrant exec PROGRAM...      registers, and executes PROGRAM where it should execute itself
 //   registrant query                one look
+//   registrant once                 asks once, and waits for the answer
+//   registrant vetted [PROGRAM...]  registers; then waits for its standard input to end, and executes PROGRAM
+//   registrant crowd                registers; then 20 children, threads, and execs by threads
 //   registrant impostor FILE        registers, and would have FILE seen as its program
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -207,15 +211,20 @@ static int run(char *const program[])
     return 0;
 }
 
-static int enter(char **argv)
+// Until it is protected, or refused.
+static bool registers(char **argv)
 {
     int answer = once();
     say("answer", answer);
     if (answer == EALREADY) {
         execv("/proc/self/exe", argv);
-        return 1;
     }
-    if (answer != EISCONN) {
+    return answer == EISCONN;
+}
+
+static int enter(char **argv)
+{
+    if (!registers(argv)) {
         return 1;
     }
     if (argv[2] != NULL) {
@@ -225,10 +234,67 @@ static int enter(char **argv)
     return 0;
 }
 
+static int vetted(char **argv)
+{
+    char byte;
+    if (!registers(argv)) {
+        return 1;
+    }
+    while (read(STDIN_FILENO, &byte, 1) > 0) {
+    }
+    if (argv[2] != NULL) {
+        execvp(argv[2], argv + 2);
+    }
+    return 0;
+}
+
+// A thread takes the group's first one's place, whether that one lives (odd) or has ended (even).
+static void *execute_elsewhere(void *cls)
+{
+    const struct timespec later = {.tv_nsec = 5000000L};
+    nanosleep(&later, NULL);
+    // The first one may have ended: then it has no program any more.
+    execl("/proc/thread-self/exe", "registrant", "query", NULL);
+    _exit(2);
+    return cls;
+}
+
+static void change_threads(int number)
+{
+    pthread_t threads[3];
+    for (int i = 0; i < 3; i++) {
+        if (pthread_create(&threads[i], NULL, i == 0 ? execute_elsewhere : idle, NULL) != 0) {
+            _exit(2);
+        }
+    }
+    if (number % 2 == 0) {
+        pthread_exit(NULL);
+    }
+    idle(NULL);
+}
+
+static int crowd(char **argv)
+{
+    if (!registers(argv)) {
+        return 1;
+    }
+    for (int i = 0; i < 20; i++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            change_threads(i);
+        }
+    }
+    while (wait(NULL) > 0) {
+    }
+    say("crowd", 0);
+    return 0;
+}
+
 // ---- what is refused ----
 
-static int with_threads(void)
+static int with_threads(char **argv)
 {
+    (void)argv;
     pthread_t thread;
     if (pthread_create(&thread, NULL, idle, NULL) != 0) {
         return 2;
@@ -237,8 +303,9 @@ static int with_threads(void)
     return 0;
 }
 
-static int traced(void)
+static int traced(char **argv)
 {
+    (void)argv;
     int ready[2];
     char byte;
     pid_t parent = getpid();
@@ -284,37 +351,39 @@ static int execute(char **argv)
     return 127;
 }
 
+static int query(char **argv)
+{
+    const struct timespec later = {.tv_nsec = 300000000L};
+    (void)argv;
+    nanosleep(&later, NULL);
+    say("query", ask(CT_GUARD_QUERY, 0));
+    return 0;
+}
+
+static int ask_once(char **argv)
+{
+    (void)argv;
+    say("answer", once());
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
-    const char *mode = argc > 1 ? argv[1] : "";
-    if (strcmp(mode, "enter") == 0) {
-        return enter(argv);
+    static const struct {
+        const char *name;
+        int (*act)(char **argv);
+        int least; // arguments
+    } modes[] = {
+        {"enter", enter, 2},          {"vetted", vetted, 2}, {"crowd", crowd, 2},
+        {"threads", with_threads, 2}, {"traced", traced, 2}, {"query", query, 2},
+        {"once", ask_once, 2},        {"race", race, 3},     {"exec", execute, 3},
+        {"impostor", impostor, 3},
+    };
+    for (size_t i = 0; argc > 1 && i < sizeof(modes) / sizeof(modes[0]); i++) {
+        if (strcmp(argv[1], modes[i].name) == 0 && argc >= modes[i].least) {
+            return modes[i].act(argv);
+        }
     }
-    if (strcmp(mode, "threads") == 0) {
-        return with_threads();
-    }
-    if (strcmp(mode, "traced") == 0) {
-        return traced();
-    }
-    if (strcmp(mode, "query") == 0) {
-        const struct timespec later = {.tv_nsec = 300000000L};
-        nanosleep(&later, NULL);
-        say("query", ask(CT_GUARD_QUERY, 0));
-        return 0;
-    }
-    if (strcmp(mode, "once") == 0) {
-        say("answer", once());
-        return 0;
-    }
-    if (strcmp(mode, "race") == 0 && argc > 2) {
-        return race(argv);
-    }
-    if (strcmp(mode, "exec") == 0 && argc > 2) {
-        return execute(argv);
-    }
-    if (strcmp(mode, "impostor") == 0 && argc > 2) {
-        return impostor(argv);
-    }
-    fprintf(stderr, "usage: registrant enter|threads|traced|query|once|race|exec|impostor …\n");
+    fputs("usage: registrant MODE [ARGUMENT...]\n", stderr);
     return 2;
 }

@@ -88,7 +88,7 @@ class Webhook:
                 "cluster": "it", "user": "it", "namespace": NAMESPACE}}]}))
         return path
 
-    def start(self, ready=True):
+    def start(self, ready=True, options=()):
         data = self._cluster.api("GET", f"/api/v1/namespaces/{NAMESPACE}/configmaps/"
                                         "cloudtaser-webhook")["data"]
         config = self._env.work / f"{self._name}.json"
@@ -96,7 +96,7 @@ class Webhook:
         self._starts += 1
         self.service = Service(f"{self._name}-{self._starts}", [
             product("cloudtaser-webhook"), "--config", config, "--listen", f"127.0.0.1:{self.port}",
-            "--kubeconfig", self._kubeconfig()], self._env.logs)
+            "--kubeconfig", self._kubeconfig(), *options], self._env.logs)
         if ready:
             self.service.wait_for(lambda: self.get("/readyz")[0] == 200, "the webhook to be ready", 30)
         return self
@@ -145,7 +145,8 @@ class TestCase(unittest.TestCase):
                     values=merged(VALUES, values or {}), **options)
 
     def uninstall(self):
-        done = helm("uninstall", RELEASE, "--namespace", NAMESPACE, check=False)
+        # Nobody would run the agent's hook here; test/cluster does.
+        done = helm("uninstall", RELEASE, "--namespace", NAMESPACE, "--no-hooks", check=False)
         self.assertTrue(done.returncode == 0 or "not found" in done.stderr, done.stderr)
         # Policies are in force for a moment longer than they exist.
         for namespace in (APPS, "kube-system"):

@@ -168,6 +168,10 @@ FORGED = {
         add("spec.volumes", {"name": "mine", "persistentVolumeClaim": {"claimName": "mine"}}),
         add("spec.containers.0.volumeDevices", {"name": "mine", "devicePath": "/cloudtaser/wrapper"})), OWN),
     "a message": (put("spec.containers.0.terminationMessagePath", "/cloudtaser/wrapper"), OWN),
+    "one container taken back": (both(
+        lambda made: made["spec"]["containers"].append({**copy.deepcopy(app(made)), "name": "second"}),
+        put("spec.containers.0.command", ["/app", "run"]), put("spec.containers.0.volumeMounts", [])),
+        "a container that is to be protected is not"),
     "a mount taken away": (put("spec.containers.0.volumeMounts", []), "lacks CloudTaser's mounts"),
     "another Vault": (setting(address=OTHER), ADDRESS),
     "another Vault, after the right one": (
@@ -193,8 +197,9 @@ FORGED = {
     "settings twice": (twice, NOT_WRITTEN),
 }
 for _path in ("/cloudtaser/", "/cloudtaser/wrapper", "//cloudtaser", "/./cloudtaser/", "cloudtaser",
-              "/cloudtaser-identity/vault-token", "/a/../cloudtaser", "/../cloudtaser/x"):
-    FORGED[f"a mount at {_path}"] = (mounted(_path), OWN)
+              "/cloudtaser-identity/vault-token", "/a/../cloudtaser", "/../cloudtaser/x",
+              "/cloudtaser/\n"):
+    FORGED[f"a mount at {_path!r}"] = (mounted(_path), OWN)
 
 # What is an author's own business.
 HARMLESS = {
@@ -324,4 +329,4 @@ class Forged(TestCase):
         self.assertGreater(len(json.dumps(made)), 500000)
         self.admitted(made)
         made["spec"]["containers"][-1]["command"] = ["/app"]
-        self.refused(made, OWN)
+        self.refused(made, "a container that is to be protected is not")

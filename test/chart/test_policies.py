@@ -4,7 +4,7 @@ what must still be possible while no webhook answers."""
 
 import copy
 
-from chart import APPS, NAMESPACE, TestCase, pod
+from chart import APPS, NAMESPACE, SAYS_SO, TestCase, pod
 from process import wait_until
 
 POLICIES = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
@@ -98,6 +98,7 @@ class Policies(TestCase):
             self.refused(pod(), "ValidatingAdmissionPolicy 'cloudtaser-excluded'",
                          f"pods of namespace {namespace} cannot be protected", namespace=namespace)
             self.refused(pod({"cloudtaser.io/inject": "yes"}), "cannot be protected", namespace=namespace)
+            self.refused(SAYS_SO, "cannot be protected", namespace=namespace)
             self.admitted(pod(BARE), namespace)
 
     def test_a_namespace_that_takes_protected_pods_alone(self):
@@ -113,9 +114,33 @@ class Policies(TestCase):
         self.refused(pod(), NOT_INJECTED, namespace=ENFORCED)
         self.admitted(pod(BARE), APPS)
         self.admitted(pod(BARE), "kube-system")
-        # Only the exact value counts, as everywhere.
+        # Who writes it in another way means it too.
+        self.namespace("shouted", {"cloudtaser.io/enforce": "True"})
+        self.refused(pod(BARE), "namespace shouted takes protected pods alone", namespace="shouted")
         self.namespace("lax", {"cloudtaser.io/enforce": "false"})
         self.admitted(pod(BARE), "lax")
+
+    def test_a_namespace_does_not_become_an_excluded_one_by_its_label(self):
+        """The label that the selectors go by is the API server's own."""
+        self.install_without_webhook()
+        self.cluster.kubectl("label", "--overwrite", "namespace", ENFORCED,
+                             "kubernetes.io/metadata.name=kube-system", check=False)
+        found = self.cluster.api("GET", f"/api/v1/namespaces/{ENFORCED}")["metadata"]["labels"]
+        self.assertEqual(found["kubernetes.io/metadata.name"], ENFORCED)
+        self.refused(pod(BARE), "takes protected pods alone", namespace=ENFORCED)
+
+    def test_nothing_becomes_a_mirror_later(self):
+        """A static pod's mirror is let in anywhere, so nobody may make one of an ordinary pod, or back."""
+        for given, wanted in (({}, "x"), ({"kubernetes.io/config.mirror": "x"}, None)):
+            made = static_pod(BARE) if given else pod(BARE)
+            made["metadata"]["name"] = "later"
+            self.cluster.create(made, APPS)
+            path = f"/api/v1/namespaces/{APPS}/pods/later"
+            status, raw = self.cluster.request(
+                "PATCH", path, {"metadata": {"annotations": {"kubernetes.io/config.mirror": wanted}}},
+                content_type="application/merge-patch+json")
+            self.cluster.api("DELETE", f"{path}?gracePeriodSeconds=0")
+            self.assertEqual(status, 422, raw)
 
     def test_static_pods(self):
         """They run in any case. Their mirrors may be seen, but none may say that it is protected."""

@@ -38,6 +38,13 @@ SETS = {
     "audit": {"mode": "audit"},
     "warn": {"mode": "warn", "minProtectionScore": 40},
     "files": FILES,
+    "agent": merged(VALUES, {"agent": {
+        "enabled": True, "strict": True, "metricsListen": ":9464", "privileged": False, "labelHold": "1h",
+        "image": {"repository": "registry.example.com/cloudtaser-agent", "digest": "sha256:" + "7" * 64},
+        "podAnnotations": {"a": "b"}, "nodeSelector": {"pool": "apps"}, "maxUnavailable": 3,
+        "tolerations": [{"key": "gpu", "operator": "Exists"}], "priorityClassName": ""},
+        "imagePullSecrets": ["pull"]}),
+    "agent as it comes": {"agent": {"enabled": True}},
     "little": {"replicas": 1, "podDisruptionBudget": {"enabled": False},
                "networkPolicy": {"enabled": False}},
 }
@@ -83,7 +90,15 @@ WRONG = [
     ({"webhook": {"nodesMaxAge": "25h"}}, "webhook.nodesMaxAge is 25h; 1s to 24h is allowed"),
     ({"certificates": {"life": "5s"}}, "certificates.life is 5s; 6s to 596h is allowed"),
     ({"certificates": {"life": "9999h"}}, "certificates.life is 9999h; 6s to 596h is allowed"),
+    ({"certificates": {"mode": "cert-manager", "life": "59m"}}, "certificates.life is 59m; 1h to 8760h is allowed"),
+    ({"certificates": {"mode": "cert-manager", "life": "9999h"}},
+     "certificates.life is 9999h; 1h to 8760h is allowed"),
     ({"vault": {"timeout": "forever"}}, "at '/vault/timeout'"),
+    ({"agent": {"labelHold": "25h"}}, "agent.labelHold is 25h; 0ms to 24h is allowed"),
+    ({"agent": {"metricsListen": "9464"}}, "at '/agent/metricsListen'"),
+    ({"agent": {"capabilities": ["CAP BPF"]}}, "at '/agent/capabilities/0'"),
+    ({"agent": {"maxUnavailable": "all"}}, "at '/agent/maxUnavailable'"),
+    ({"agent": {"image": {"pull": 1}}}, "at '/agent/image': additional properties 'pull' not allowed"),
     ({"resources": {"limit": {}}}, "at '/resources': additional properties 'limit' not allowed"),
 ]
 
@@ -115,8 +130,9 @@ class Render(TestCase):
                     for leaf in rules(each, (*path, key))}
         values = leaves(yaml.safe_load((CHART / "values.yaml").read_text()))
         schema = rules(json.loads((CHART / "values.schema.json").read_text()))
-        free = {path for path in values if path[0] in ("resources", "nodeSelector")}
-        absent = {("global",), ("nodeSelector",), *(("resources", k) for k in ("requests", "limits", "claims"))}
+        free = {path for path in values if {"resources", "nodeSelector"} & set(path)}
+        absent = {("global",), ("nodeSelector",), ("agent", "nodeSelector"), *(
+            (*at, "resources", k) for at in ((), ("agent",)) for k in ("requests", "limits", "claims"))}
         self.assertEqual(values - free, schema - absent)
 
     def test_a_cluster_that_is_too_old(self):
@@ -171,7 +187,10 @@ class Render(TestCase):
             with self.subTest(name):
                 done = self.cluster.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-",
                                             stdin=template(values), check=False)
-                self.assertEqual((done.returncode, done.stderr), (0, ""))
+                agent = values.get("agent", {}).get("enabled", False)
+                # The agent's pods need a namespace that takes them (docs/install.md).
+                self.assertRegex(done.stderr, '^Warning: would violate PodSecurity .*hostPID' if agent else "^$")
+                self.assertEqual(done.returncode, 0, done.stderr)
                 self.assertGreater(done.stdout.count("created (server dry run)"), 15)
 
     def test_the_programs_take_the_settings(self):
@@ -229,6 +248,14 @@ class Render(TestCase):
         certificate = next(d for d in foreign if d["kind"] == "Certificate")
         self.assertEqual(certificate["spec"]["issuerRef"],
                          {"name": "corporate", "kind": "ClusterIssuer", "group": "cert-manager.io"})
+        for host, names, addresses in (
+                (None, [], None), ("hooks.example.com", ["hooks.example.com"], None),
+                ("192.0.2.7", [], ["192.0.2.7"]), ("[2001:db8::7]", [], ["2001:db8::7"])):
+            more = {"webhook": {"url": f"https://{host}:8443"}} if host else {}
+            spec = next(d for d in documents(template(merged(CERT_MANAGER["own"], more)))
+                        if d["metadata"]["name"] == "cloudtaser-webhook" and d["kind"] == "Certificate")["spec"]
+            self.assertEqual(spec["dnsNames"], [f"cloudtaser-webhook.{NAMESPACE}.svc", *names])
+            self.assertEqual(spec.get("ipAddresses"), addresses)
 
     def test_audit_denies_nothing(self):
         made = documents(template(SETS["audit"]))

@@ -15,7 +15,6 @@ ALLOWED = {
     ("list", "", "namespaces", "", ""), ("watch", "", "namespaces", "", ""),
     ("get", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "", "cloudtaser"),
     ("patch", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "", "cloudtaser"),
-    ("get", "admissionregistration.k8s.io", "validatingwebhookconfigurations", "", "cloudtaser"),
     ("get", "", "secrets", NAMESPACE, "cloudtaser-webhook-tls"),
     ("update", "", "secrets", NAMESPACE, "cloudtaser-webhook-tls"),
     ("create", "", "secrets", NAMESPACE, ""),

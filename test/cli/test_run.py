@@ -179,6 +179,24 @@ class Delivery(Base):
                                     "--secret", "PW=secret/data/shop#password")
             self.assertEqual(seen["PW"], SECRET)
 
+    def test_launchers(self):
+        """What is done about them, by default as by --launcher."""
+        uses = 'test "$PW" != "$PLAIN" && exec printenv PW'  # the shell expands the secret itself
+        cases = [
+            ([], "exec printenv PW", "Protection score: 45/75", True, SECRET),
+            (["--launcher", "auto"], uses, "its script uses a secret's variable itself", False, SECRET),
+            (["--launcher", "follow"], uses, "Protection score: 45/75", True, SECRET),
+            (["--launcher=follow"], "printenv PW | cat", "no program came of", True, "cloudtaser:secret:"),
+            (["--launcher", "deliver"], "exec printenv PW", "hands its environment on in the clear", False, SECRET),
+        ]
+        for arguments, script, words, followed, value in cases:
+            with self.subTest(arguments=arguments, script=script):
+                code, out, err = self.run_it("--secret", "PW=secret/data/shop#password", *arguments, "--",
+                                             "/bin/sh", "-c", script, variables=self.variables(PLAIN="x"))
+                self.assertEqual((code, out.startswith(value)), (0, True), err)
+                self.assertIn(words, err)
+                self.assertEqual("following " in err, followed, err)
+
     def test_a_wrap_that_is_no_duration(self):
         with self.assertRaises(urllib.error.HTTPError) as refused:
             self.vault.secret_id(**{"X-Vault-Wrap-TTL": "soon"})
@@ -222,6 +240,7 @@ class Ends(Base):
             (end, {"VAULT_SKIP_VERIFY": "maybe"}, 'VAULT_SKIP_VERIFY "maybe": true or false'),
             (["--auth-method", "approle", *end], {}, "the file that holds the secret id"),
             (["--auth-method", "jwt", "--token-file", "x", *end], {}, "role is missing"),
+            (["--launcher", "ignore", *end], {}, "auto, follow, deliver"),
             (["--auth-method", "magic", *end], {}, "token, approle, jwt, kubernetes"),
             (["--secret", "A", *end], {}, '--secret "A": NAME=PATH#KEY is allowed'),
             (["--secret", "A=x", *end], {}, "--secret A: reference \"x\" lacks its key"),

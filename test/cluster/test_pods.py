@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Workloads of every kind, on the real node."""
 
+import json
 import subprocess
 
 import environment
@@ -105,6 +106,26 @@ class Pods(TestCase):
         self.assertEqual(self.cluster.execute(APPS, pod, "cat", "/proc/1/comm").stdout, "pause\n")
         self.assert_protected(pod)
         self.assert_no_secret_in_environ(pod)
+
+    def test_a_pod_that_says_it_is_a_mirror_runs_nothing(self):
+        """So the policies can let it into a namespace that takes protected pods alone."""
+        self.api.namespace("mirrored", {"cloudtaser.io/enforce": "true"})
+        made = workloads.pod("mirror", [container("sleep", "3600", value="x")], inject=False, nodeName="node1")
+        done = self.api.kubectl("create", "-n", "mirrored", "-f", "-", stdin=made, check=False)
+        self.assertIn("namespace mirrored takes protected pods alone", done.stderr)
+        self.api.create(made, APPS)
+        self.addCleanup(self.delete, "pod", "mirror")
+        self.cluster.wait_running(APPS, "app=mirror")
+        made["metadata"]["annotations"] = {"kubernetes.io/config.mirror": "x"}
+        self.api.create(made, "mirrored")
+        seen = []
+
+        def removed():
+            status, raw = self.api.request("GET", "/api/v1/namespaces/mirrored/pods/mirror")
+            seen.append(json.loads(raw).get("status", {}))
+            return status == 404
+        wait_until(removed, "kubelet to remove it", 60)
+        self.assertEqual([s for s in seen if isinstance(s, dict) and "containerStatuses" in s], [])
 
     def test_a_score_out_of_reach_is_refused(self):
         self.refused(workloads.pod("demanding-pod", annotations=LACKING), "70", "node1")

@@ -13,6 +13,11 @@ from case import TestCase
 from cluster import APPS, SYSTEM, running
 from process import wait_until
 
+# How long after a kill requests may still fail, where all of the node is emulated.
+SECONDS_OF_FAILURES = 60
+KILL_ONE = """for p in /proc/[0-9]*; do
+    read -r name <$p/comm && [ "$name" = cloudtaser-webh ] && kill -9 ${p#/proc/} && exit
+done"""
 WEBHOOK = "app.kubernetes.io/component=webhook"
 SECRET = f"/api/v1/namespaces/{SYSTEM}/secrets/cloudtaser-webhook-tls"
 PORT = 8443
@@ -23,7 +28,7 @@ class Load:
 
     def __init__(self, cluster, clients=2):
         self._cluster, self._stop = cluster, threading.Event()
-        self.done, self.failures = 0, []
+        self.done, self.failures, self.last_failure = 0, [], 0.0
         self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(clients)]
 
     def __enter__(self):
@@ -42,17 +47,25 @@ class Load:
             try:
                 self._one()
             except (OSError, http.client.HTTPException) as error:
-                self.failures.append(repr(error))
+                self._failed(repr(error))
             self.done += 1
             time.sleep(0.05)
+
+    def _failed(self, text):
+        self.failures.append(text)
+        self.last_failure = time.monotonic()
 
     def _one(self):
         status, raw = self._cluster.request("POST", f"/api/v1/namespaces/{APPS}/pods?dryRun=All",
                                             workloads.pod("load"))
         if status != 201:
-            self.failures.append(f"{status}: {raw[:300].decode(errors='replace')}")
+            self._failed(f"{status}: {raw[:300].decode(errors='replace')}")
         elif json.loads(raw)["metadata"]["annotations"].get("cloudtaser.io/status") != "injected":
-            self.failures.append("a pod was let in as it was")
+            self._failed("a pod was let in as it was")
+
+    def goes_on(self):
+        before = self.done
+        wait_until(lambda: self.done > before + 20, "the load to go on", 60)
 
 
 class Webhook(TestCase):
@@ -94,17 +107,52 @@ class Webhook(TestCase):
                          f"--replicas={replicas}")
 
     def test_a_replica_ended_under_load(self):
+        self.end_under_load()
+
+    def test_a_replica_ended_by_force_under_load(self):
+        """Its endpoint goes at once, and kubelet still gives it a moment."""
+        self.end_under_load("--force", "--grace-period=0")
+
+    def end_under_load(self, *options):
         self.wait_replicas()
         victim = self.replicas()[0]
         with Load(self.api) as load:
             self.api.kubectl("delete", "pod", "-n", SYSTEM, victim["metadata"]["name"],
-                             "--wait=false")
+                             "--wait=false", *options)
             wait_until(lambda: self.gone(victim), "the replica to be gone", 120, 0.3)
             self.wait_replicas(without=victim["metadata"]["name"])
-            before = load.done
-            wait_until(lambda: load.done > before + 20, "the load to go on", 60)
+            load.goes_on()
         print(f"     {load.done} pods were asked for", flush=True)
         self.assertEqual(load.failures, [])
+
+    def restarts(self):
+        return sum(status["restartCount"] for pod in self.cluster.pods(SYSTEM, WEBHOOK)
+                   for status in pod["status"].get("containerStatuses", ()))
+
+    def test_a_replica_killed_under_load(self):
+        """SIGKILL, as by a kernel that is out of memory. Nobody asks the API server to try the other
+        replica, so some requests fail; none gets in as it was, and soon all pass again."""
+        self.wait_replicas()
+        self.api.create(workloads.root_on_the_node("killer"), APPS)
+        self.addCleanup(self.delete, "pod", "killer")
+        killer = self.cluster.wait_running(APPS, "app=killer")
+        before = self.restarts()
+        with Load(self.api) as load:
+            start = time.monotonic()
+            done = self.cluster.execute(APPS, killer, "sh", "-c", KILL_ONE)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            wait_until(lambda: self.restarts() == before + 1, "the kill to be noticed", 60, 0.2)
+            self.wait_replicas()
+            load.goes_on()
+            failed = len(load.failures)
+            load.goes_on()
+        for failure in load.failures:
+            self.assertRegex(failure, '^500: .*failed calling webhook')
+        self.assertEqual(len(load.failures), failed)
+        seconds = max(load.last_failure - start, 0)
+        print(f"     {failed} of {load.done} requests failed, the last one {seconds:.1f} s after the kill",
+              flush=True)
+        self.assertLess(seconds, SECONDS_OF_FAILURES)
 
     def test_renewed_under_load(self):
         self.wait_replicas()
@@ -115,8 +163,7 @@ class Webhook(TestCase):
             for pod in self.replicas():
                 wait_until(lambda pod=pod: self.shown_by(pod) == fresh,
                            f"{pod['metadata']['name']} to show it", 60, 0.5)
-            before = load.done
-            wait_until(lambda: load.done > before + 20, "the load to go on", 60)
+            load.goes_on()
         print(f"     {load.done} pods were asked for", flush=True)
         self.assertEqual(load.failures, [])
 

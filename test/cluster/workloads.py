@@ -40,6 +40,12 @@ def pod(name, *arguments, **more):
     return {"apiVersion": "v1", "kind": "Pod", **made}
 
 
+def root_on_the_node(name):
+    """A pod that sees and may end every process of the node."""
+    return pod(name, [{"name": "app", "image": APP_IMAGE, "command": ["sleep", "3600"],
+                       "securityContext": {"privileged": True}}], inject=False, hostPID=True)
+
+
 def _controlled(kind, name, made, **spec):
     return {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name},
             "spec": {"selector": {"matchLabels": {"app": name}}, "template": made, **spec}}

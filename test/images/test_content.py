@@ -13,7 +13,8 @@ import world
 from process import ROOT
 
 # Unpacked, in bytes.
-MOST = {"cloudtaser-webhook": 16_000_000, "cloudtaser-injector": 6_000_000}
+MOST = {"cloudtaser-webhook": 16_000_000, "cloudtaser-injector": 6_000_000, "cloudtaser-agent": 6_000_000}
+USERS = {"cloudtaser-webhook": "65532:65532", "cloudtaser-injector": "65532:65532", "cloudtaser-agent": "0:0"}
 LIBRARIES = """libc.so.6 libffi.so.8 libgmp.so.10 libgnutls.so.30 libhogweed.so.6 libidn2.so.0
     libjansson.so.4 libmicrohttpd.so.12 libnettle.so.8 libp11-kit.so.0 libtasn1.so.6
     libunistring.so.2 libyaml-0.so.2""".split()
@@ -29,6 +30,9 @@ def expected_files(name, arch):
         licences = ["cloudtaser", "curl", "jansson", "musl", "openssl"]
         return {"cloudtaser-injector", "cloudtaser-wrapper",
                 *(f"licenses/{n}" for n in licences)}
+    if name == "cloudtaser-agent":
+        licences = ["cloudtaser", "curl", "elfutils", "jansson", "libbpf", "musl", "openssl", "zlib"]
+        return {"cloudtaser-agent", *(f"licenses/{n}" for n in licences)}
     folder = f"lib/{world.MACHINES[arch]}-linux-gnu"
     return {"cloudtaser-webhook", world.LOADERS[arch], *(f"{folder}/{n}" for n in LIBRARIES),
             *(f"licenses/{n}" for n in ["cloudtaser", "curl", "openssl", *PACKAGES])}
@@ -78,7 +82,7 @@ class Content(unittest.TestCase):
             self.assertEqual(image.tag, world.VERSION)
             of = image.config["config"]
             self.assertEqual(set(of), {"User", "Entrypoint", "WorkingDir", "Labels"})
-            self.assertEqual(of["User"], "65532:65532")
+            self.assertEqual(of["User"], USERS[name])
             self.assertEqual(of["Entrypoint"], [f"/{name}"])
             labels = of["Labels"]
             self.assertEqual(labels["org.opencontainers.image.version"], world.VERSION)

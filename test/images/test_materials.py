@@ -76,6 +76,7 @@ class Materials(unittest.TestCase):
     def test_what_is_linked_statically(self):
         static = {"openssl", "jansson", "musl"}
         expected = {"cloudtaser-webhook": {"curl", "libssl-dev"},
+                    "cloudtaser-agent": static | {"curl", "zlib", "libbpf", "elfutils"},
                     "cloudtaser-injector": static, "cloudtaser-wrapper": static | {"curl"}}
         for name, arch, found in self.each():
             for path in (world.unpacked(name, arch) / "rootfs").glob("cloudtaser-*"):

@@ -25,7 +25,7 @@ INJECTOR_IMAGE = "registry.example/cloudtaser-injector@sha256:" + "0123456789abc
 def pod(arch, containers, volumes=(), init=()):
     def whole(container):
         _, before = world.runnable(container["image"], arch)
-        return {"securityContext": RESTRICTED, "resources": {"limits": {"memory": "256Mi"}},
+        return {"securityContext": {**RESTRICTED, "runAsUser": 65532}, "resources": {"limits": {"memory": "256Mi"}},
                 **container,
                 **({"command": before + container["command"]} if "command" in container else {})}
     return {"metadata": {"name": "images", "namespace": "default"},
@@ -34,7 +34,7 @@ def pod(arch, containers, volumes=(), init=()):
 
 
 def images(arch):
-    return {name: str(world.runnable(name, arch)[0]) for name in world.NAMES}
+    return {name: str(world.runnable(name, arch)[0]) for name in world.names(arch)}
 
 
 class Run(unittest.TestCase):
@@ -48,7 +48,7 @@ class Run(unittest.TestCase):
             return runner.containers[containers[0]["name"]].log()
 
     def test_versions(self):
-        for name in world.NAMES:
+        for name in world.names(self.arch):
             said = self.output({"name": "app", "image": name, "command": [f"/{name}", "--version"]})
             self.assertEqual(said, f"{name} {world.VERSION}\n")
         said = self.output({"name": "app", "image": "cloudtaser-injector",

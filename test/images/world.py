@@ -14,7 +14,7 @@ from process import ROOT
 
 IMAGES = pathlib.Path(os.environ.get("CT_IMAGES_DIR") or ROOT / "build" / "images")
 ARCHS = ("amd64", "arm64")
-NAMES = ("cloudtaser-webhook", "cloudtaser-injector")
+NAMES = ("cloudtaser-webhook", "cloudtaser-injector", "cloudtaser-agent")
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 # What runs an architecture's programs here: nothing, or an emulator, copied into the image's root.
 EMULATORS = {"amd64": None, "arm64": "/usr/bin/qemu-aarch64-static"}
@@ -25,7 +25,12 @@ VERSION = re.search(r"^project\(cloudtaser VERSION ([0-9.]+)",
 
 def every():
     """(name, architecture) of each image."""
-    return [(name, arch) for name in NAMES for arch in ARCHS]
+    return [(name, arch) for arch in ARCHS for name in names(arch)]
+
+
+def names(arch):
+    """The agent's programs for the kernel are for x86-64 alone."""
+    return [name for name in NAMES if (name, arch) != ("cloudtaser-agent", "arm64")]
 
 
 @functools.lru_cache(maxsize=None)

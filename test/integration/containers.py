@@ -19,7 +19,7 @@ from process import build_dir, product, spawn, wait_until
 
 APP_IMAGE = "registry.example.com/app:1"
 SYS_MEMFD_SECRET = 447
-PLACEHOLDER = "cloudtaser:secret"
+PLACEHOLDER = "^cloudtaser:secret:[0-9a-f]{24}$"
 PREFIX = "[cloudtaser-wrapper] "
 ATTACKS = ("environ", "proc_mem", "process_vm_readv", "ptrace_peek", "pidfd_getfd", "map_files")
 FULL_SCORE = [

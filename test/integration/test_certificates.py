@@ -2,6 +2,7 @@
 """The webhook's own certificates: made, agreed on by two replicas, renewed while pods are created."""
 
 import base64
+import ssl
 import threading
 import time
 
@@ -23,8 +24,7 @@ RIGHTS = [
     {"apiGroups": [""], "resources": ["secrets"], "resourceNames": [NAME],
      "verbs": ["get", "update"]},
     {"apiGroups": ["admissionregistration.k8s.io"], "resourceNames": [NAME],
-     "resources": ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"],
-     "verbs": ["get", "patch"]},
+     "resources": ["mutatingwebhookconfigurations"], "verbs": ["get", "patch"]},
 ]
 
 
@@ -72,6 +72,7 @@ class Certificates(TestCase):
     def remove(self):
         for webhook in self.webhooks:
             webhook.close()
+        self.webhooks.clear()
         for path in (CONFIGURATION, SECRET):
             self.cluster.request("DELETE", path)
 
@@ -101,6 +102,9 @@ class Certificates(TestCase):
     def secret(self):
         return {key: base64.b64decode(text).decode()
                 for key, text in self.cluster.api("GET", SECRET)["data"].items()}
+
+    def shown(self, i):
+        return ssl.get_server_certificate(("127.0.0.1", self.webhooks[i].port), timeout=5)
 
     def bundles(self):
         return [base64.b64decode(entry["clientConfig"].get("caBundle", "")).decode()
@@ -172,6 +176,29 @@ class Certificates(TestCase):
         self.cluster.api("PATCH", CONFIGURATION, content_type="application/json-patch+json", body=[
             {"op": "remove", "path": "/webhooks/0/clientConfig/caBundle"}])
         wait_until(lambda: self.bundles() == [before["ca.crt"]], "the caBundle to be back", 40)
+
+    def test_a_replica_that_makes_all_anew_does_not_shut_out_the_others(self):
+        """It starts when the Secret is of no use or gone, before those that run have seen that."""
+        garbage = {"data": {"ca.key": base64.b64encode(b"garbage").decode()}}
+        for damage in (lambda: self.cluster.api("PATCH", SECRET, content_type=MERGE, body=garbage),
+                       lambda: self.cluster.api("DELETE", SECRET)):
+            self.start(3600, ready=False)
+            wait_until(lambda: self.cluster.request("GET", SECRET)[0] == 200, "the Secret", 20)
+            self.register()
+            self.wait_told()
+            self.wait_ready()
+            with Load(self.cluster, 2) as load:
+                wait_until(lambda: load.done > 5, "the load", 20)
+                before = self.secret()
+                damage()
+                self.start(3600, ready=False)
+                self.wait_ready()
+                # The other one looks each ten seconds.
+                wait_until(lambda: self.shown(0) == self.shown(1), "both to show the same", 30)
+                self.wait_told()
+            self.assertEqual(load.failures, [])
+            self.assertIn(before["ca.crt"].strip(), self.secret()["ca.crt"])
+            self.remove()
 
     def test_a_secret_that_is_there_is_adopted(self):
         first = self.start(3600, ready=False)

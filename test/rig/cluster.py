@@ -21,7 +21,7 @@ from vault import RealVault
 RELEASE, SYSTEM = "cloudtaser", "cloudtaser-system"
 REPOSITORY = "cloudtaser.test"
 APP_IMAGE = f"{REPOSITORY}/app:1"
-APPLETS = ("sh", "cat", "sleep", "env", "ls")
+APPLETS = ("sh", "cat", "sleep", "env", "ls", "grep")
 # The namespaces whose pods Vault's role lets in; the second takes restricted pods alone.
 APPS, RESTRICTED = "apps", "restricted"
 
@@ -74,7 +74,7 @@ class Cluster:
     def _images(self):
         archive, folder = images.Archive(), image_folder()
         self.digests = {}
-        for name in ("cloudtaser-webhook", "cloudtaser-injector"):
+        for name in ("cloudtaser-webhook", "cloudtaser-injector", "cloudtaser-agent"):
             path = folder / f"{name}-amd64.tar"
             if not path.exists():
                 raise RigError(f"{path} is missing: run make images first")
@@ -115,9 +115,10 @@ class Cluster:
             raise RigError(f"helm {' '.join(map(str, arguments))}: {done.stderr.strip()}")
         return done.stdout
 
-    def install(self, **more):
+    def install(self, command="install", agent=False, **more):
         """`more`: values of the chart beside those that say what this cluster is."""
         values = self.work / "values.json"
+        self._values = more
         values.write_text(json.dumps({
             **more,
             "image": {"repository": f"{REPOSITORY}/cloudtaser-webhook",
@@ -127,9 +128,18 @@ class Cluster:
             # Under emulation, with all pods starting at once, a login takes its time.
             "vault": {"address": self.vault.url, "role": "app", "timeout": "30s",
                       "retryBudget": "2m"},
-            "allow": {"caConfigmap": True}}))
-        return self.helm("install", RELEASE, chart(), "--namespace", SYSTEM, "--create-namespace",
+            "allow": {"caConfigmap": True},
+            "agent": {"enabled": agent, "labelHold": "30s", "image": {
+                "repository": f"{REPOSITORY}/cloudtaser-agent", "digest": self.digests["cloudtaser-agent"]}}}))
+        return self.helm(command, RELEASE, chart(), "--namespace", SYSTEM, "--create-namespace",
                          "--values", values, "--wait", "--timeout", "5m")
+
+    def upgrade(self, **more):
+        """Other values; those of install() that are not named stay."""
+        return self.install("upgrade", **{**self._values, **more})
+
+    def uninstall(self):
+        return self.helm("uninstall", RELEASE, "--namespace", SYSTEM, "--wait", "--timeout", "5m")
 
     # --- pods ----------------------------------------------------------------------------------
 

@@ -33,21 +33,23 @@ def _folder_of(tool):
 
 
 def _libraries(program):
-    """What the loader needs of a dynamic program."""
-    listed = subprocess.run(["ldd", program], check=True, capture_output=True, text=True).stdout
+    """What the loader needs of a dynamic program; nothing for a static one."""
+    listed = subprocess.run(["ldd", program], check=False, capture_output=True, text=True).stdout
     return re.findall(r"(/\S+) \(0x", listed)
 
 
-def _make_initramfs(folder, build, programs, script):
+def _make_initramfs(folder, build, programs, script, files):
     root = folder / "root"
     for name in ("bin", "proc", "sys", "dev", "tmp"):
         (root / name).mkdir(parents=True)
     agent = build / "bpf/cloudtaser-agent"
     for path in [pathlib.Path("/bin/busybox"), agent, *programs]:
         shutil.copy(path, root / "bin")
-    for path in _libraries(agent):
+    for path in {library for program in [agent, *programs] for library in _libraries(program)}:
         (root / path[1:]).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, root / path[1:])
+    for inner, path in files:
+        shutil.copytree(path, root / inner)
     init = root / "init"
     init.write_text(BEGIN + script + "\npoweroff -f\n")
     init.chmod(0o755)
@@ -59,10 +61,11 @@ def _make_initramfs(folder, build, programs, script):
     return image
 
 
-def run(build, kernel, options, programs, script, machine=("-accel", "tcg,thread=multi", "-smp", "2")):
-    """Boots, runs the script as root, and gives the console's lines. `programs` are static, and found in PATH."""
+def run(build, kernel, options, programs, script, machine=("-accel", "tcg,thread=multi", "-smp", "2"), files=()):
+    """Boots, runs the script as root, and gives the console's lines. `programs` are found in PATH, with their libraries where
+    they go; `files` are folders: (path in the machine, path here)."""
     with tempfile.TemporaryDirectory(prefix="cloudtaser-machine-") as folder:
-        image = _make_initramfs(pathlib.Path(folder), pathlib.Path(build), programs, script)
+        image = _make_initramfs(pathlib.Path(folder), pathlib.Path(build), programs, script, files)
         said = subprocess.run(
             [_folder_of("build-vm") / "qemu", *machine, "-cpu", "max", "-m", "768", "-nographic", "-no-reboot",
              "-nic", "none", "-kernel", _folder_of("build-kernels") / kernel / "kernel", "-initrd", image, "-append",

@@ -193,6 +193,40 @@ static void test_a_year(void **state)
     assert_in_range(authorities, 5, 6);
 }
 
+// All is made anew while others still show what was before.
+static void test_what_others_show_stays_believed(void **state)
+{
+    (void)state;
+    CT_AUTO_CERTS_SET old = {0};
+    CT_AUTO_CERTS_SET set = {0};
+    CT_AUTO_CERTS_SET ended = {0};
+    struct ct_err err = {0};
+    make(&old);
+    expect_ok(ct_certs_make(&plan, NOW - 3 * (time_t)LIFE, &ended, &err), &err);
+    // A clock that jumps back: what is there is not valid yet.
+    expect_ok(ct_certs_make(&plan, NOW - DAY, &set, &err), &err);
+    assert_false(verifies(&set, old.cert, names[0], NOW));
+    const char *const no_authority[] = {NULL, "", "garbage", old.cert, ended.ca};
+    for (size_t i = 0; i < CT_ARRAY_LEN(no_authority); i++) {
+        expect_ok(ct_certs_keep(&set, no_authority[i], NOW, &err), &err);
+        assert_int_equal(count_ca(&set), 1);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        expect_ok(ct_certs_keep(&set, old.ca, NOW - DAY, &err), &err);
+        assert_int_equal(count_ca(&set), 2);
+    }
+    assert_true(verifies(&set, old.cert, names[0], NOW));
+    assert_true(verifies(&set, set.cert, names[0], NOW));
+    // The new authority is still the one that signs.
+    expect_ok(ct_certs_check(&set, NOW, &err), &err);
+    for (size_t i = 0; i < 2 * CT_CERTS_MAX_CA; i++) {
+        CT_AUTO_CERTS_SET another = {0};
+        make(&another);
+        expect_ok(ct_certs_keep(&set, another.ca, NOW, &err), &err);
+    }
+    assert_int_equal(count_ca(&set), CT_CERTS_MAX_CA);
+}
+
 static void test_a_successor_settles_first(void **state)
 {
     (void)state;
@@ -219,6 +253,7 @@ int main(void)
         cmocka_unit_test(test_what_is_of_no_use),
         cmocka_unit_test(test_a_certificate_of_no_use_is_made_anew),
         cmocka_unit_test(test_a_year),
+        cmocka_unit_test(test_what_others_show_stays_believed),
         cmocka_unit_test(test_a_successor_settles_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

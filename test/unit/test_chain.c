@@ -2,10 +2,6 @@
 //
 // The launcher is this program under the name of one, started as "launcher DUTY"; what it comes to is
 // this program again, as "app DUTY", whose exit code says how it went.
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,246 +10,12 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "attack.h"
+#include "chain_duties.h"
 #include "expect.h"
 #include "launch.h"
 #include "secmem.h"
 
 #define VALUE_LEN 24
-#define APP_OK 42
-#define LAUNCHER_EXIT 7
-#define MANY 300
-
-static char own_path[4096];
-static char folder[] = "/tmp/ct-chain-XXXXXX";
-
-// ---- the app's side
-
-static unsigned checksum(const char *s)
-{
-    unsigned sum = 0;
-    for (; *s != '\0'; s++) {
-        sum = sum * 31 + (unsigned char)*s;
-    }
-    return sum % 10000;
-}
-
-static int app_value(void)
-{
-    const char *sum = getenv("SUM");
-    const char *value = getenv("SECRET");
-    if (value == NULL || sum == NULL || checksum(value) != (unsigned)atoi(sum)) {
-        return 1;
-    }
-    return prctl(PR_GET_DUMPABLE) == 0 ? APP_OK : 3;
-}
-
-// Its signal mask is its launcher's, too. (Some shells empty it.)
-static int app_getenv(void)
-{
-    sigset_t mask;
-    if (sigprocmask(SIG_BLOCK, NULL, &mask) != 0 || sigismember(&mask, SIGUSR2) != 1 ||
-        sigismember(&mask, SIGTERM) != 0) {
-        return 2;
-    }
-    return app_value();
-}
-
-static int app_changed(void)
-{
-    const char *value = getenv("SECRET");
-    return value != NULL && strcmp(value, "the launcher's own") == 0 ? APP_OK : 1;
-}
-
-static int app_without(void)
-{
-    return getenv("SECRET") == NULL ? APP_OK : 1;
-}
-
-// ---- the launcher's side
-
-_Noreturn static void become(const char *duty)
-{
-    (void)execl(own_path, "app", "app", duty, NULL);
-    _exit(98);
-}
-
-static int wait_for_code(pid_t pid)
-{
-    int status = 0;
-    return waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status) : 97;
-}
-
-// What a launcher and its helpers must see of the secret: its placeholder, and no descriptor.
-static bool is_clean(void)
-{
-    const char *value = getenv("SECRET");
-    return value != NULL && strcmp(value, CT_LAUNCH_PLACEHOLDER) == 0 &&
-           ct_attack_descriptors(getpid()) == 0;
-}
-
-static int launcher_exec(void)
-{
-    if (is_clean()) {
-        become("getenv");
-    }
-    return 96;
-}
-
-static int launcher_fork(void)
-{
-    pid_t pid = fork();
-    if (pid == 0) {
-        become("getenv");
-    }
-    return wait_for_code(pid);
-}
-
-static int launcher_vfork(void)
-{
-    pid_t pid = vfork();
-    if (pid == 0) {
-        become("getenv");
-    }
-    return wait_for_code(pid);
-}
-
-// Its helpers fork and end; only then it becomes the app.
-static int launcher_helpers(void)
-{
-    for (int i = 0; i < 20; i++) {
-        pid_t pid = fork();
-        if (pid == 0) {
-            _exit(is_clean() ? 0 : 1);
-        }
-        if (wait_for_code(pid) != 0) {
-            return 95;
-        }
-    }
-    become("getenv");
-}
-
-static void *thread_execs(void *unused)
-{
-    (void)unused;
-    become("getenv");
-}
-
-static void *thread_pauses(void *unused)
-{
-    for (;;) {
-        (void)pause();
-    }
-    return unused;
-}
-
-static int launcher_thread(void)
-{
-    pthread_t thread;
-    for (int i = 0; i < 8; i++) {
-        if (pthread_create(&thread, NULL, thread_pauses, NULL) != 0) {
-            return 94;
-        }
-    }
-    return pthread_create(&thread, NULL, thread_execs, NULL) != 0 ? 94 : (pause(), 94);
-}
-
-// The threads of one that forks stay, and are let go with it.
-static int launcher_threads_fork(void)
-{
-    pthread_t thread;
-    for (int i = 0; i < 8; i++) {
-        if (pthread_create(&thread, NULL, thread_pauses, NULL) != 0) {
-            return 94;
-        }
-    }
-    return launcher_fork();
-}
-
-static int launcher_many(void)
-{
-    for (int i = 0; i < MANY; i++) {
-        if (fork() == 0) {
-            (void)pause();
-            _exit(0);
-        }
-    }
-    return wait_for_code(-1);
-}
-
-static int launcher_exit(void)
-{
-    return is_clean() ? LAUNCHER_EXIT : 1;
-}
-
-static int launcher_die(void)
-{
-    (void)raise(SIGTERM);
-    return 1;
-}
-
-static int launcher_change(void)
-{
-    (void)setenv("SECRET", "the launcher's own", 1);
-    become("changed");
-}
-
-static int launcher_clean(void)
-{
-    (void)clearenv();
-    become("without");
-}
-
-// Its first child ends without an exec, its second one is the app.
-static int launcher_second(void)
-{
-    pid_t pid = fork();
-    if (pid == 0) {
-        _exit(0);
-    }
-    return wait_for_code(pid) == 0 ? launcher_fork() : 93;
-}
-
-// What it execs is set-uid, of somebody else.
-static int launcher_set_uid(void)
-{
-    char path[sizeof(folder) + 16];
-    (void)snprintf(path, sizeof(path), "%s/set-uid", folder);
-    (void)execl(path, path, "app", "without", NULL);
-    return 92;
-}
-
-struct duty {
-    const char *name;
-    int (*run)(void);
-};
-
-static const struct duty app_duties[] = {
-    {"value", app_value},
-    {"getenv", app_getenv},
-    {"changed", app_changed},
-    {"without", app_without},
-};
-
-static const struct duty launcher_duties[] = {
-    {"exec", launcher_exec},       {"fork", launcher_fork},
-    {"vfork", launcher_vfork},     {"helpers", launcher_helpers},
-    {"thread", launcher_thread},   {"threads-fork", launcher_threads_fork},
-    {"many", launcher_many},       {"exit", launcher_exit},
-    {"die", launcher_die},         {"change", launcher_change},
-    {"clean", launcher_clean},     {"second", launcher_second},
-    {"set-uid", launcher_set_uid},
-};
-
-static int do_duty(const struct duty *duties, size_t n, const char *name)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (strcmp(duties[i].name, name) == 0) {
-            return duties[i].run();
-        }
-    }
-    return 99;
-}
 
 // ---- the wrapper's side
 
@@ -267,6 +29,7 @@ struct fixture {
     const char *environment[8];
     enum ct_launcher_mode mode;
     char followed[32];
+    unsigned late;
 };
 
 static int setup(void **state)
@@ -313,6 +76,12 @@ static void note_followed(void *cls, const char *launcher, pid_t pid)
     (void)snprintf(f->followed, sizeof(f->followed), "%s", launcher);
 }
 
+static void note_late(void *cls)
+{
+    struct fixture *f = cls;
+    f->late++;
+}
+
 static char *const *vector(const char *const *strings)
 {
     return (char *const *)(uintptr_t)strings;
@@ -327,7 +96,9 @@ static int prepare(struct fixture *f, const char *const *argv)
         .signal_mask = &f->mask,
         .launcher = f->mode,
         .followed = note_followed,
+        .late = note_late,
         .cls = f,
+        .late_ms = SLOW_MS / 2,
     };
     return ct_launch_prepare(&spec, &f->facts, &f->app, &f->err);
 }
@@ -417,6 +188,46 @@ static void test_a_launcher_that_ends(void **state)
         expect_facts(f, CT_FACT_UNTRIED, "");
         assert_int_equal(waitpid(-1, NULL, __WALL), -1);
     }
+}
+
+// Whether it is killed before or after its release: the launcher's word is the end of it.
+static void test_an_app_that_its_launcher_kills(void **state)
+{
+    struct fixture *f = *state;
+    unsigned held = 0;
+    for (int i = 0; i < 20; i++) {
+        f->facts = (struct ct_facts){0};
+        expect_ok(prepare_duty(f, "kill"), &f->err);
+        held += f->app.over;
+        if (f->app.over) {
+            expect_facts(f, CT_FACT_UNTRIED, "");
+        } else {
+            expect_ok(ct_launch_release(&f->app, &f->err), &f->err);
+        }
+        int status = 0;
+        if (!f->app.ended) {
+            assert_int_equal(waitpid(f->app.child, &status, 0), f->app.child);
+            assert_true(WIFEXITED(status));
+            assert_int_equal(WEXITSTATUS(status), LAUNCHER_EXIT);
+        } else {
+            assert_int_equal(f->app.exit_code, LAUNCHER_EXIT);
+        }
+        f->app.followed = false; // nobody is left to be killed
+        f->app.pid = -1;
+    }
+    assert_true(held > 0);
+}
+
+// Told once, however many signals come meanwhile.
+static void test_one_that_takes_its_time(void **state)
+{
+    struct fixture *f = *state;
+    expect_ok(prepare_duty(f, "helpers"), &f->err);
+    assert_int_equal(f->late, 0);
+    assert_int_equal(release_and_wait(f), APP_OK);
+    expect_ok(prepare_duty(f, "slow"), &f->err);
+    assert_int_equal(f->late, 1);
+    assert_int_equal(release_and_wait(f), APP_OK);
 }
 
 static void test_too_many_are_refused(void **state)
@@ -564,6 +375,8 @@ int main(int argc, char **argv)
         TEST(test_reaches_the_app),
         TEST(test_what_the_launcher_changed_stays),
         TEST(test_a_launcher_that_ends),
+        TEST(test_an_app_that_its_launcher_kills),
+        TEST(test_one_that_takes_its_time),
         TEST(test_too_many_are_refused),
         TEST(test_an_app_that_is_abandoned_goes_with_its_launcher),
         TEST(test_delivered_on_request),

@@ -175,6 +175,8 @@ static void refuses_documents(void **state)
          "token-fd is for the method token alone, instead of token-file"},
         {"{\"version\":1,\"address\":\"https://v\",\"auth\":\"token\",\"token-fd\":2}", CT_EINVAL,
          "token-fd must be a whole number from 3 to 1048576"},
+        {"{" BASE ",\"min-score\":55,\"min-score\":0}", CT_EINVAL,
+         "the key \"min-score\" stands twice in one object"},
         {"{" BASE ",\"min_score\":1}", CT_EINVAL, "unknown key \"min_score\""},
         {"{" BASE ",\"min-score\":76}", CT_EINVAL, "min-score must be a whole number from 0 to 75"},
         {"{" BASE ",\"min-score\":-1}", CT_EINVAL, "from 0 to 75"},
@@ -198,11 +200,13 @@ static void refuses_documents(void **state)
         {"{" BASE ",\"require\":\"mlock\"}", CT_EINVAL, "require must be an array"},
         {"{" BASE ",\"require\":[\"mlock\",\"x\"]}", CT_EINVAL, "\"x\" is no check's name"},
         {"{" BASE ",\"require\":[1]}", CT_EINVAL, "is no check's name"},
-        {"{" BASE ",\"role\":\"a b\"}", CT_EINVAL, "role \"a b\""},
+        {"{\"version\":1,\"address\":\"https://v\",\"token-file\":\"/t\",\"role\":\"a b\"}",
+         CT_EINVAL, "role \"a b\""},
         {"{" BASE ",\"auth-path\":\"" HUNDRED HUNDRED "\"}", CT_ETOOBIG,
          "is longer than 127 bytes"},
-        {"{" BASE ",\"address\":\"ftp://x\",\"min-score\":99}", CT_EINVAL,
-         "without path, user or query; min-score must be"},
+        {"{\"version\":1,\"role\":\"r\",\"token-file\":\"/t\",\"address\":\"ftp://"
+         "x\",\"min-score\":99}",
+         CT_EINVAL, "without path, user or query; min-score must be"},
     };
     for (size_t i = 0; i < CT_ARRAY_LEN(cases); i++) {
         struct ct_config c;

@@ -103,6 +103,7 @@ static void refuses_what_it_cannot_see(void **state)
         {"0::/\n", "it is in no cgroup of its own"},
         {"nonsense\n3:\n:\n", "it is in no cgroup of its own"},
         {"5:cpuset:/a\n", "it is in no cgroup of its own"},
+        {"5:pids:/a\n0::/\n", "it is in no cgroup of its own"},
         {"0::/../a\n", "outside of the agent's own view"},
         {"0::/a/../b\n", "outside of the agent's own view"},
         {longer, "the path of its cgroup is too long"},
@@ -145,7 +146,7 @@ static pid_t fork_idle(void)
 
 static void write_procs(const char *folder, const char *words)
 {
-    char path[128];
+    char path[CT_CGROUP_PATH_SIZE];
     (void)snprintf(path, sizeof(path), "%s/cgroup.procs", folder);
     FILE *file = fopen(path, "we");
     assert_non_null(file);
@@ -158,7 +159,7 @@ static void tells_the_first_of_a_cgroup(void **state)
     (void)state;
     struct ct_cgroup_place place = {.folder = "/tmp/ct-container-XXXXXX"};
     struct ct_err err = {0};
-    char words[64];
+    char words[sizeof(place.folder) + 64];
     assert_non_null(mkdtemp(place.folder));
     pid_t child = fork_idle();
     (void)snprintf(words, sizeof(words), "%d\n", (int)child);

@@ -50,6 +50,38 @@ static void refuses_with_a_sentence(void **state)
     }
 }
 
+// Which of two values counts, readers differ about: one looks at the first, another at the last.
+static void refuses_keys_that_stand_twice(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *part;
+    } cases[] = {
+        {"{\"path\":\"hunter2\",\"path\":\"hunter3\"}",
+         "(line 1, column 24): the key \"path\" stands"},
+        {"[{\"a\":{\"b\":1,\n\"b\" : 2}}]", "(line 2, column 3): the key \"b\" stands twice"},
+        {"{\"\":1,\"\":2}", "the key \"\" stands twice in one object"},
+        {"{\"a\\\"b\":1,\"a\\\"b\":2}", "the key \"a\\\"b\" stands twice"},
+        {"{\"a\\\\\":1,\"a\\\\\":2}", "the key \"a\\\\\" stands twice"},
+        {"{\"a\":1,\"\\u0061\":2}", "the key \"\\u0061\" stands twice"},
+        {"{\"n\":99999999999999999999,\"n\":1}", "the key \"n\" stands twice"},
+        {"{\"a-key-of-more-than-twenty-bytes\":1,\"a-key-of-more-than-twenty-bytes\":2}",
+         "the key \"a-key-of-more-than-twenty-bytes\""},
+    };
+    for (size_t i = 0; i < CT_ARRAY_LEN(cases); i++) {
+        json_t *doc = NULL;
+        struct ct_err err = {0};
+        int rc = ct_json_parse(cases[i].text, strlen(cases[i].text), "it", &doc, &err);
+        expect_error(rc, &err, CT_EINVAL, cases[i].part);
+        assert_null(doc);
+        assert_null(strstr(err.msg, "hunter"));
+    }
+    static const char fine[] = "[{\"a\":1,\"b\":{\"a\":2}},{\"a\":3}]";
+    CT_AUTO_JSON doc = NULL;
+    struct ct_err err = {0};
+    expect_ok(ct_json_parse(fine, strlen(fine), "it", &doc, &err), &err);
+}
+
 static void refuses_depth(void **state)
 {
     (void)state;
@@ -170,6 +202,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parses_and_looks_up),
         cmocka_unit_test(refuses_with_a_sentence),
+        cmocka_unit_test(refuses_keys_that_stand_twice),
         cmocka_unit_test(refuses_depth),
         cmocka_unit_test(refuses_depth_beyond_a_bound),
         cmocka_unit_test(keeps_huge_integers),

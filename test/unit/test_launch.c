@@ -15,7 +15,6 @@
 #include <sys/xattr.h>
 
 #include "expect.h"
-#include "image.h"
 #include "launch.h"
 #include "program.h"
 #include "secmem.h"
@@ -503,46 +502,6 @@ static void test_file_capabilities_are_refused(void **state)
     expect_error(prepare(f, argv), &f->err, CT_EDENIED, "has file capabilities");
 }
 
-// ---- the environment that is made
-
-static void test_image(void **state)
-{
-    struct fixture *f = *state;
-    static const char *const expected[] = {
-        "KEPT=as it is",  "SECRET=" CT_LAUNCH_PLACEHOLDER,
-        "SECRETS=other",  "SECRET=" CT_LAUNCH_PLACEHOLDER,
-        "no equals sign", "NEW=" CT_LAUNCH_PLACEHOLDER,
-    };
-    const char *environment[] = {"KEPT=as it is",
-                                 "SECRET=vault:x#y",
-                                 "SECRETS=other",
-                                 "SECRET=again",
-                                 "CLOUDTASER_CONFIG={}",
-                                 "no equals sign",
-                                 NULL};
-    const char *argv[] = {"app", "", "last", NULL};
-    char new_name[] = "NEW";
-    char new_value[] = "v";
-    struct ct_secret_variable item[2] = {f->secrets.item[0],
-                                         {.name = new_name, .value = new_value, .value_len = 1}};
-    const struct ct_secrets secrets = {item, 2};
-    struct ct_image image;
-    expect_ok(ct_image_make(vector(argv), vector(environment), &secrets, &image, &f->err), &f->err);
-    assert_int_equal(image.env_count, CT_ARRAY_LEN(expected));
-    for (size_t i = 0; i < CT_ARRAY_LEN(expected); i++) {
-        assert_string_equal(image.envp[i], expected[i]);
-        bool secret = strstr(expected[i], CT_LAUNCH_PLACEHOLDER) != NULL;
-        assert_int_equal(image.secret[i], !secret ? 0 : i < 5 ? 1 : 2);
-    }
-    assert_null(image.envp[image.env_count]);
-    assert_string_equal(image.argv[1], "");
-    assert_string_equal(image.argv[2], "last");
-    assert_null(image.argv[3]);
-    assert_string_equal(ct_image_variable(&image, "SECRETS"), "other");
-    assert_null(ct_image_variable(&image, "CLOUDTASER_CONFIG"));
-    ct_image_done(&image);
-}
-
 static int start(void)
 {
     ssize_t n = readlink("/proc/self/exe", own_path, sizeof(own_path) - 1);
@@ -584,7 +543,6 @@ int main(int argc, char **argv)
         TEST(test_set_uid_is_refused),
         TEST(test_a_set_uid_interpreter_is_refused),
         TEST(test_file_capabilities_are_refused),
-        TEST(test_image),
     };
     if (start() != 0) {
         return 1;

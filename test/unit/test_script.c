@@ -131,7 +131,7 @@ static void test_shell_line(void **state)
         const char *argv[8];
         const char *text;
         const char *file;
-        bool login;
+        bool startup;
     } cases[] = {
         {{"sh", "-c", "app", "name"}, "app", NULL, false},
         {{"sh", "-ec", "app"}, "app", NULL, false},
@@ -140,6 +140,8 @@ static void test_shell_line(void **state)
         {{"bash", "--norc", "--rcfile", "f", "+x", "-c", "app"}, "app", NULL, false},
         {{"bash", "-lc", "app"}, "app", NULL, true},
         {{"-sh", "-c", "app"}, "app", NULL, true},
+        {{"bash", "-ic", "app"}, "app", NULL, true},
+        {{"bash", "+l", "-c", "app"}, "app", NULL, false},
         {{"bash", "--login", "script"}, NULL, "script", true},
         {{"/bin/sh", "/entry.sh", "-c", "x"}, NULL, "/entry.sh", false},
         {{"sh", "-e", "/entry.sh"}, NULL, "/entry.sh", false},
@@ -164,11 +166,20 @@ static void test_shell_line(void **state)
                 fail_msg("case %zu: %s", i, found[j] != NULL ? found[j] : "nothing");
             }
         }
-        assert_int_equal(line.login, cases[i].login);
+        assert_int_equal(line.startup, cases[i].startup);
     }
     struct ct_shell_line line;
     ct_shell_parse(NULL, 0, &line);
     assert_null(line.file);
+}
+
+static void test_startup_variable(void **state)
+{
+    (void)state;
+    assert_string_equal(ct_shell_startup_variable("bash"), "BASH_ENV");
+    assert_string_equal(ct_shell_startup_variable("mksh"), "ENV");
+    assert_null(ct_shell_startup_variable("dash"));
+    assert_null(ct_shell_startup_variable("sh"));
 }
 
 int main(void)
@@ -178,6 +189,7 @@ int main(void)
         cmocka_unit_test(test_nesting_is_bounded),
         cmocka_unit_test(test_uses),
         cmocka_unit_test(test_shell_line),
+        cmocka_unit_test(test_startup_variable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -148,7 +148,7 @@ static const struct {
      CT_EPROTO,
      103,
      "the exchange with Vault at https://v:8200 failed"},
-    {{.status = 200, .body = "no json"}, CT_EPROTO, 101, CT_EPROTO, 102, "not JSON"},
+    {{.status = 200, .body = "no json"}, CT_EPROTO, 101, CT_EPROTO, 102, "not valid JSON"},
 };
 
 static void expect_hidden(const struct ct_err *err)

@@ -108,8 +108,8 @@ static void reads_logins(void **state)
         const char *body;
         const char *message;
     } bad[] = {
-        {"", "not JSON, or is cut short"},
-        {"{\"auth\":{\"client_token\":\"hvs.planted", "not JSON, or is cut short"},
+        {"", "Vault's answer to the login is empty"},
+        {"{\"auth\":{\"client_token\":\"hvs.planted", "it ends too early"},
         {"[]", "holds no auth.client_token"},
         {"{}", "holds no auth.client_token"},
         {"{\"auth\":null}", "holds no auth.client_token"},
@@ -208,8 +208,11 @@ static void reads_secrets(void **state)
         {"{\"data\":[]}", 0, CT_EPROTO, "not the answer of a KV engine"},
         {"{\"data\":null}", 0, CT_EPROTO, "MOUNT/NAME for version 1"},
         {"[\"planted\"]", 0, CT_EPROTO, "not the answer of a KV engine"},
-        {"{\"data\":{\"data\":{\"k\":\"planted", 0, CT_EPROTO, "not JSON, or is cut short"},
-        {"", 0, CT_EPROTO, "not JSON, or is cut short"},
+        {"{\"data\":{\"data\":{\"k\":\"planted", 0, CT_EPROTO, "it ends too early"},
+        {"", 0, CT_EPROTO, "is empty, and JSON is expected"},
+        {"{\"data\":{\"k\":\"planted\",\"k\":\"v\"}}", 0, CT_EPROTO,
+         "Vault's answer for secret m/data/n is not valid JSON (line 1, column 26): the key \"k\" "
+         "stands twice"},
     };
     for (size_t i = 0; i < CT_ARRAY_LEN(cases); i++) {
         const struct ct_vault_asked asked = {.path = "m/data/n", .version = cases[i].version};

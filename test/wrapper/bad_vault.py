@@ -95,6 +95,7 @@ ANSWERS = {
     "wrong-door": lambda s: answer(404, b"404 page not found\n"),  # of an ingress without a backend
     "half-json": lambda s: answer(200, b'{"data":{"data":{"password":"' + VALUE.encode()),
     "empty": lambda s: answer(200, b""),
+    "twice": lambda s: answer(200, b'{"data":{"data":{"password":"' + VALUE.encode() + b'","password":"x"}}}'),
     "other-version": lambda s: secret({"password": VALUE}, 9),
     "redirect": lambda s: answer(307, headers=["Location: https://other.example:8200/v1/x?y=z"]),
     "sealed": lambda s: errors(503, "Vault is sealed"),

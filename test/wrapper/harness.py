@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the tests of the built wrapper share: where it is, how it is run, what must never be seen."""
+import contextlib
 import ctypes
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -55,6 +57,22 @@ def status(pid, key):
 
 def children(pid):
     return [int(p) for p in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def tree(pid):
+    return [pid] + [p for child in children(pid) for p in tree(child)]
+
+
+def put_down(process):
+    """Ends a wrapper and all below it: what is no PID 1 would leave its app behind."""
+    if process.poll() is None:
+        for pid in tree(process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    process.wait()
+    for stream in process.stdin, process.stdout, process.stderr:
+        if stream:
+            stream.close()
 
 
 class Rig:

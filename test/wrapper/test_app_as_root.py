@@ -82,14 +82,8 @@ class AppAsRoot(unittest.TestCase):
              'mount --bind "$1" /etc && shift && exec "$@"', "sh", self.etc, harness.WRAPPER, "--",
              harness.PYTHON, "-c", APP], env=self.rig.environment(settings), text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        self.addCleanup(self.put_down, process)
+        self.addCleanup(harness.put_down, process)
         return process
-
-    def put_down(self, process):
-        process.kill()
-        process.wait()
-        process.stdout.close()
-        process.stderr.close()
 
     def running(self, vault, tls):
         process = self.start(vault, tls)
@@ -118,7 +112,7 @@ class AppAsRoot(unittest.TestCase):
         self.name_points_to(FALSE)
         control = self.running(true, False)
         self.assertEqual(self.asked(false, LOGIN), 1, "the control: who looks there goes there")
-        self.put_down(control)
+        harness.put_down(control)
         del false.requests[:]
         self.renews(true)
         # Not even while the true one is away.
@@ -136,7 +130,7 @@ class AppAsRoot(unittest.TestCase):
         shutil.copy(self.rig.folder / "other-ca.pem", self.etc / "ca.pem")
         control = self.running(true, True)
         self.assertEqual(self.asked(false, LOGIN), 1, "the control: who looks there goes there")
-        self.put_down(control)
+        harness.put_down(control)
         del false.requests[:]
         self.renews(true)
         true.close()
@@ -157,7 +151,7 @@ class AppAsRoot(unittest.TestCase):
         control = self.start(true, True)
         time.sleep(1)
         self.assertIsNone(control.poll(), "the control: who reads hosts waits for its writer")
-        self.put_down(control)
+        harness.put_down(control)
         self.renews(true)
         true.close()
         time.sleep(LEASE)

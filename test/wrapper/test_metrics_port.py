@@ -46,15 +46,9 @@ class MetricsPort(unittest.TestCase):
                                         "identity_file": str(self.rig.folder / "identity"), **changes})
         process = self.rig.start([harness.PYTHON, "-c", APP], settings, stdout=subprocess.PIPE,
                                  stderr=subprocess.PIPE, text=True)
-        self.addCleanup(self.put_down, process)
+        self.addCleanup(harness.put_down, process)
         self.assertEqual(process.stdout.readline(), "ready\n")
         return process
-
-    def put_down(self, process):
-        process.kill()
-        process.wait()
-        process.stdout.close()
-        process.stderr.close()
 
     def scrape(self, port, path="/metrics", method="GET"):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)

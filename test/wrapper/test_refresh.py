@@ -4,8 +4,10 @@
 import functools
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
+import sys
 import time
 import unittest
 
@@ -37,24 +39,13 @@ open("/dev/termination-log", "w").write("stale " * 200)
 signal.sigwait({signal.SIGTERM})
 sys.exit(7 if ctypes.CDLL(None).umount2(b"/proc", 2) == 0 else 8)
 """
-# Leaves a grandchild of its own session behind, which tells its number.
-LEAVER = APP.replace('print(f"ready', """
-if os.fork() == 0:
-    os.setsid()
-    left = os.fork()
-    while left == 0:
-        signal.pause()
-    print(left, flush=True)
-    os._exit(0)
-os.wait()
-print(f"ready""", 1)
 LOGIN, LOOKUP = "/v1/auth/kubernetes/login", "/v1/auth/token/lookup-self"
 bad_vault.ANSWERS["changing"] = lambda s: (
     bad_vault.errors(403, "permission denied") if s.value is None
     else s.value(s) if callable(s.value) else bad_vault.secret({"password": s.value}))
 
 
-class Refresh(unittest.TestCase):
+class Base(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.rig = harness.Rig()
@@ -69,24 +60,17 @@ class Refresh(unittest.TestCase):
         self.vault.value = OLD
         self.addCleanup(self.vault.close)
 
-    def start(self, on_change, prefix=(), app=APP, first=True, **changes):
+    def start(self, on_change, prefix=(), command=(harness.PYTHON, "-c", APP), **changes):
         settings = self.rig.settings(**{
             "address": self.vault.address, "refresh_interval_ms": 1000, "on_change": on_change,
             **changes})
         environment = self.rig.environment(settings, S="vault:secret/data/changing#password")
-        process = subprocess.Popen([*prefix, harness.WRAPPER, "--", harness.PYTHON, "-c", app],
-                                   env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                   text=True)
-        self.addCleanup(self.put_down, process)
-        if first:
-            self.assertIn(f"{OLD[-6:]}\n", process.stdout.readline())
+        process = subprocess.Popen([*prefix, harness.WRAPPER, "--", *command], env=environment,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(harness.put_down, process)
+        process.first_line = process.stdout.readline()
+        self.assertIn(f"{OLD[-6:]}\n", process.first_line)
         return process
-
-    def put_down(self, process):
-        process.kill()
-        process.wait()
-        process.stdout.close()
-        process.stderr.close()
 
     def asked(self, path):
         return len([r for r in list(self.vault.requests) if r[1] == path])
@@ -106,6 +90,8 @@ class Refresh(unittest.TestCase):
             self.assertNotIn(value[:8], said)
         return said
 
+
+class Refresh(Base):
     def test_kept_and_told(self):
         process = self.start("keep")
         begin, before = time.monotonic(), self.looks()
@@ -139,27 +125,6 @@ class Refresh(unittest.TestCase):
         self.assertEqual(said.count("Protection score:"), 2, "proven again")
         self.assertEqual(said.count("the app is ended and started again"), 1)
 
-    def test_a_restart_leaves_nobody_behind(self):
-        """Who stayed would hold the app's ports and files."""
-        for reaction, stays in ("restart", False), ("keep", True):
-            with self.subTest(reaction=reaction):
-                self.vault.value = OLD
-                process = self.start(reaction, app=LEAVER, first=False)
-                left = pathlib.Path("/proc") / process.stdout.readline().strip()
-                self.assertIn(OLD[-6:], process.stdout.readline())
-                self.assertEqual(harness.status(left.name, "PPid:"[:-1]), str(process.pid))
-                self.vault.value = NEW
-                if stays:
-                    self.more_looks(2)
-                    self.assertTrue(left.exists(), "the control")
-                    os.kill(int(left.name), signal.SIGKILL)
-                else:
-                    self.assertEqual(process.stdout.readline(), f"signal 15 {OLD[-6:]}\n")
-                    self.addCleanup(os.kill, int(process.stdout.readline()), signal.SIGKILL)
-                    self.assertEqual(process.stdout.readline(), f"ready {process.pid} {NEW[-6:]}\n")
-                    self.assertFalse(left.exists())
-
-    @unittest.skipIf(os.geteuid() != 0, "only root can make namespaces")
     def test_a_restart_as_pid_1(self):
         process = self.start("restart", ["/usr/bin/unshare", "--pid", "--fork", "--mount-proc",
                                          "--kill-child"])
@@ -227,7 +192,7 @@ class Refresh(unittest.TestCase):
         self.end(process)
 
     def test_an_app_that_was_asked_to_end_is_left_to_it(self):
-        process = self.start("restart", app=PATIENT)
+        process = self.start("restart", command=(harness.PYTHON, "-c", PATIENT))
         process.terminate()
         self.assertEqual(process.stdout.readline(), f"signal 15 {OLD[-6:]}\n")
         self.vault.value = NEW
@@ -238,7 +203,7 @@ class Refresh(unittest.TestCase):
         self.assertIn("the app was asked to end, and is left to it", process.stderr.read())
 
     def test_an_app_that_is_asked_to_end_while_it_is_being_restarted(self):
-        process = self.start("restart", app=PATIENT)
+        process = self.start("restart", command=(harness.PYTHON, "-c", PATIENT))
         self.vault.value = NEW
         self.assertEqual(process.stdout.readline(), f"signal 15 {OLD[-6:]}\n")
         process.terminate()
@@ -255,11 +220,11 @@ class Refresh(unittest.TestCase):
         message.write_text("")
         process = self.start("restart", [
             "/usr/bin/unshare", "--mount", "/bin/sh", "-c", "mount -t tmpfs none /dev && : >/dev/termination-log && "
-            f"mount --bind {message} /dev/termination-log && exec \"$@\"", "sh"], app=VANDAL)
+            f"mount --bind {message} /dev/termination-log && exec \"$@\"", "sh"], (harness.PYTHON, "-c", VANDAL))
         self.vault.value = NEW
         self.assertEqual(process.wait(10), 125)
         said = message.read_text()
-        self.assertEqual(said, "the app was ended and cannot be started again: /proc/self/exe: No such file or "
+        self.assertEqual(said, "the app cannot be started again: /proc/self/exe: No such file or "
                                "directory (ENOENT)\n")
         self.assertIn(said, process.stderr.read())
 
@@ -281,6 +246,144 @@ class Refresh(unittest.TestCase):
         self.assertIn('on-change "restart" needs a login that can be repeated', result.stderr)
 
 
+# Tells its number, what it was given and each signal. With a marker it leaves a process of that name behind.
+BELOW = """
+import os, signal, subprocess, sys
+handled = {signal.SIGHUP, signal.SIGTERM}
+signal.pthread_sigmask(signal.SIG_BLOCK, handled)
+if sys.argv[2:]:
+    subprocess.Popen(["sleep", sys.argv[2]], start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+print(f"ready {os.getpid()} {os.environ['S'][-6:]}", flush=True)
+while True:
+    n = signal.sigwait(handled)
+    print(f"signal {int(n)} {os.environ['S'][-6:]}", flush=True)
+    if n == signal.SIGTERM and sys.argv[1] == "heeds":
+        sys.exit(7)
+"""
+TINI = ["tini", "-s", "--"]
+STAYS = ["dash", "-c", 'cd / && "$@"; exit $?', "x"]  # a shell that waits for its child, and passes no signal on
+GOES = ["dash", "-c", 'exec "$@"', "x"]
+FULL = "Protection score: 55/75"
+
+
+def sleeping(marker):
+    """What the apps with this marker have left behind."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if pathlib.Path(f"/proc/{pid}/cmdline").read_bytes() == f"sleep\0{marker}\0".encode():
+                found.append(int(pid))
+        except OSError:
+            continue
+    return found
+
+
+def sleeping_one(marker):
+    """The same, once it is there: a program closes its parent's pipe a moment before its command line is its own."""
+    harness.until(lambda: len(sleeping(marker)) == 1, f"sleep {marker}", 5)
+    return sleeping(marker)
+
+
+class Restarted(Base):
+    def start_below(self, launcher, on_change="restart", heeds="heeds", marker=None, **more):
+        command = [*launcher, harness.PYTHON, "-c", BELOW, heeds, *([marker] if marker else [])]
+        return self.start(on_change, command=command, **more)
+
+    def app_of(self, line, value):
+        word, pid, said = line.split()
+        self.assertEqual((word, said), ("ready", value[-6:]))
+        return int(pid)
+
+    def end_app(self, process, pid):
+        os.kill(pid, signal.SIGTERM)
+        self.assertEqual(process.wait(10), 7)
+        return process.stderr.read()
+
+    def test_under_a_launcher(self):
+        for launcher in [], TINI, STAYS, GOES:
+            with self.subTest(launcher=launcher):
+                self.vault.value = OLD
+                process = self.start_below(launcher)
+                self.vault.value = NEW
+                self.assertEqual(process.stdout.readline(), f"signal 15 {OLD[-6:]}\n")
+                app = self.app_of(process.stdout.readline(), NEW)
+                said = self.end_app(process, app)
+                self.assertEqual((said.count(FULL), said.count("following ")), (2, 2 if launcher else 0), said)
+
+    def test_a_signal_goes_to_the_app_itself(self):
+        for launcher in TINI, STAYS, GOES:
+            with self.subTest(launcher=launcher):
+                self.vault.value = OLD
+                process = self.start_below(launcher, "signal:SIGHUP")
+                self.vault.value = NEW
+                self.assertEqual(process.stdout.readline(), f"signal 1 {OLD[-6:]}\n")
+                self.assertIsNone(process.poll())
+                self.end_app(process, self.app_of(process.first_line, OLD))
+
+    def test_below_the_minimum_the_second_time(self):
+        """The entrypoint has become another meanwhile, one that cannot be followed."""
+        entrypoint = self.rig.folder / "entrypoint"
+        entrypoint.write_text('#!/bin/dash\nexec "$@"\n')
+        entrypoint.chmod(0o755)
+        process = self.start_below([str(entrypoint)], min_score=55)
+        other = self.rig.folder / "other"
+        other.write_text('#!/bin/dash\nls / >/dev/null\n"$@"\n')
+        other.chmod(0o755)
+        other.rename(entrypoint)
+        self.vault.value = NEW
+        self.assertEqual(process.stdout.read(), f"signal 15 {OLD[-6:]}\n", "it was not started again")
+        self.assertEqual(process.wait(10), 100)
+        said = process.stderr.read()
+        self.assertIn(FULL, said)
+        self.assertIn("error: protection score 10 is below the minimum of 55, the app is not started", said)
+
+    def test_an_app_that_ignores_it_is_killed(self):
+        markers = [f"1000.{os.getpid()}{i}" for i in (1, 2)]
+        processes = [self.start_below(launcher, heeds="ignores", marker=marker)
+                     for launcher, marker in zip(([], TINI), markers)]
+        before = [self.app_of(process.first_line, OLD) for process in processes]
+        left = [sleeping_one(marker) for marker in markers]
+        self.vault.value = NEW
+        for process in processes:
+            self.assertEqual(process.stdout.readline(), f"signal 15 {OLD[-6:]}\n")
+        begin = time.monotonic()
+        for process, old, marker, pids in zip(processes, before, markers, left):
+            new = self.app_of(process.stdout.readline(), NEW)
+            self.assertGreater(time.monotonic() - begin, 8, "it has its time")
+            self.assertLess(time.monotonic() - begin, 25)
+            self.assertFalse(pathlib.Path(f"/proc/{old}").exists())
+            # So is what it left behind, though this wrapper is no PID 1.
+            self.assertEqual([pid for pid in sleeping(marker) if pid in pids], [])
+            os.kill(new, signal.SIGKILL)
+            self.assertEqual(process.wait(10), 137)
+            for pid in sleeping(marker):
+                os.kill(pid, signal.SIGKILL)
+
+    def test_another_user_without_the_right_to_signal_it(self):
+        """Root without CAP_KILL, as where all capabilities are dropped but those that gosu needs."""
+        prefix = ["/usr/bin/unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "setpriv",
+                  "--bounding-set=-kill", "--inh-caps=-kill"]
+        marker = f"1000.{os.getpid()}3"
+        process = self.start_below(["gosu", "nobody"], prefix=prefix, marker=marker)
+        (before,) = sleeping_one(marker)
+        self.vault.value = NEW
+        self.assertEqual(process.stdout.readline(), f"signal 15 {OLD[-6:]}\n")
+        self.app_of(process.stdout.readline(), NEW)
+        self.assertFalse(pathlib.Path(f"/proc/{before}").exists())
+
+    def test_where_it_cannot_begin_anew(self):
+        """The wrapper's own program is found through /proc."""
+        prefix = ["/usr/bin/unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "x"]
+        process = self.start_below([], prefix=prefix)
+        self.vault.value = NEW
+        self.assertEqual(process.wait(20), 125)
+        self.assertIn("error: the app cannot be started again: /proc/self/exe: No such file", process.stderr.read())
+
+
 if __name__ == "__main__":
     harness.require_wrapper()
+    needed = [name for name in ("tini", "dash", "gosu", "setpriv") if shutil.which(name) is None]
+    if needed or os.geteuid() != 0:
+        print(f"needs root and {', '.join(needed) or 'nothing more'}", file=sys.stderr)
+        sys.exit(1 if os.environ.get("CT_MUST_RUN") == "1" else 77)
     unittest.main()

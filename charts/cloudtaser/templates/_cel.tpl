@@ -7,6 +7,12 @@ has(object.metadata.annotations) &&
 object.metadata.annotations['cloudtaser.io/inject'] != 'false'
 {{- end }}
 
+{{- /* Or carries what CloudTaser alone writes. */ -}}
+{{- define "cloudtaser.asksOrSaysSo" -}}
+{{ include "cloudtaser.asks" . }} ||
+'cloudtaser.io/status' in object.metadata.?annotations.orValue({})
+{{- end }}
+
 {{- define "cloudtaser.wasInjected" -}}
 object.spec.?volumes.orValue([]).exists(v, v.name == 'cloudtaser')
 {{- end }}
@@ -29,7 +35,7 @@ oldObject.spec.?initContainers.orValue([])
 
 {{- /* Does a path lie, once cleaned, at or below a folder of ours? One with `..` that names one is taken to. */ -}}
 {{- define "cloudtaser.reserved" -}}
-({{ . }}.matches('^([.]?/)*cloudtaser(-identity)?(/.*)?$') ||
+({{ . }}.matches('^([.]?/)*cloudtaser(-identity)?(/|$)') ||
  ({{ . }}.contains('..') && {{ . }}.matches('(^|/)cloudtaser(-identity)?(/|$)')))
 {{- end }}
 
@@ -60,4 +66,14 @@ matchConstraints:
 {{- /* Strings as a list of CEL: JSON is that too. */ -}}
 {{- define "cloudtaser.celList" -}}
 {{- if . }}{{ toRawJson . }}{{ else }}[]{{ end -}}
+{{- end }}
+
+{{- /* Does the agent of some node ask? */ -}}
+{{- define "cloudtaser.isAgent" -}}
+request.userInfo.username == 'system:serviceaccount:{{ .Release.Namespace }}:cloudtaser-agent'
+{{- end }}
+
+{{- /* The node that its pod runs on, by the API server's own word; '' when the token is no pod's. */ -}}
+{{- define "cloudtaser.agentNode" -}}
+request.userInfo.?extra[?'authentication.kubernetes.io/node-name'][?0].orValue('')
 {{- end }}

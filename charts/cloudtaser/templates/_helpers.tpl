@@ -15,6 +15,23 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
+{{- define "cloudtaser.agentSelector" -}}
+app.kubernetes.io/name: cloudtaser
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: agent
+{{- end }}
+
+{{- define "cloudtaser.agentLabels" -}}
+{{ merge (include "cloudtaser.agentSelector" . | fromYaml) (include "cloudtaser.labels" . | fromYaml) | toYaml }}
+{{- end }}
+
+{{- /* Annotations of what is there for as long as the agents retire; the argument is the order. */ -}}
+{{- define "cloudtaser.retireHook" -}}
+helm.sh/hook: pre-delete
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end }}
+
 {{- /* REPOSITORY[:TAG][@DIGEST] of a value `image`; list: the chart's context, the image. */ -}}
 {{- define "cloudtaser.image" -}}
 {{- $root := index . 0 -}}
@@ -60,9 +77,20 @@ value, bounds as texts. */ -}}
 {{- include "cloudtaser.checkDuration" (list "vault.timeout" .Values.vault.timeout "100ms" "5m") -}}
 {{- include "cloudtaser.checkDuration" (list "vault.retryBudget" .Values.vault.retryBudget "0ms" "1h") -}}
 {{- include "cloudtaser.checkDuration" (list "webhook.nodesMaxAge" .Values.webhook.nodesMaxAge "1s" "24h") -}}
+{{- include "cloudtaser.checkDuration" (list "agent.labelHold" .Values.agent.labelHold "0ms" "24h") -}}
 {{- if eq .Values.certificates.mode "self" -}}
 {{- include "cloudtaser.checkDuration" (list "certificates.life" .Values.certificates.life "6s" "596h") -}}
+{{- else if eq .Values.certificates.mode "cert-manager" -}}
+{{- /* What cert-manager's own webhook takes; and the chart's authority lives five years. */ -}}
+{{- include "cloudtaser.checkDuration" (list "certificates.life" .Values.certificates.life "1h" "8760h") -}}
 {{- end -}}
+{{- end }}
+
+{{- /* What API servers call the webhook by, as JSON. */ -}}
+{{- define "cloudtaser.names" -}}
+{{- $names := list (printf "cloudtaser-webhook.%s.svc" .Release.Namespace) -}}
+{{- with .Values.webhook.url }}{{ $names = append $names (trimAll "[]" (urlParse .).hostname) }}{{ end -}}
+{{- toJson $names -}}
 {{- end }}
 
 {{- /* The webhook's options, as its --config takes them. What is empty has the webhook's default. */ -}}
@@ -91,8 +119,7 @@ value, bounds as texts. */ -}}
 {{- if $value }}{{ $_ := set $c $key $value }}{{ end -}}
 {{- end -}}
 {{- if eq $v.certificates.mode "self" -}}
-{{- $names := list (printf "cloudtaser-webhook.%s.svc" .Release.Namespace) -}}
-{{- with $v.webhook.url }}{{ $names = append $names (trimAll "[]" (urlParse .).hostname) }}{{ end -}}
+{{- $names := include "cloudtaser.names" . | fromJsonArray -}}
 {{- $c = merge $c (dict "cert-mode" "self" "cert-secret" "cloudtaser-webhook-tls" "cert-name" $names
     "cert-life" $v.certificates.life "webhook-configuration" "cloudtaser") -}}
 {{- else -}}
