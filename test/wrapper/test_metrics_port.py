@@ -97,7 +97,7 @@ class MetricsPort(unittest.TestCase):
                                  {"S": "vault:secret/data/fine#password"}, stdin=subprocess.PIPE,
                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.addCleanup(process.stdin.close)
-        self.addCleanup(self.put_down, process)
+        self.addCleanup(harness.put_down, process)
         self.assertIn("following", process.stderr.readline())
         values = self.values(port)
         self.assertEqual([name for name in values if "token_renewals" not in name and "logins" not in name

@@ -83,7 +83,7 @@ class Termination(unittest.TestCase):
                 (102, ["Vault has no secret"], SHOW, {}, f"vault:{PATH}missing#password"),
                 (102, [f"{PATH}echo", "403"], SHOW, {}, f"vault:{PATH}echo#password"),
                 (102, ["has no key nokey"], SHOW, {}, f"vault:{PATH}fine#nokey"),
-                (102, ["not JSON"], SHOW, {}, f"vault:{PATH}not-json#password"),
+                (102, ["not valid JSON"], SHOW, {}, f"vault:{PATH}not-json#password"),
                 (103, ["Vault is sealed"], SHOW, {"role": "sealed"}, GOOD),
                 (103, ["a redirect"], SHOW, {"role": "echo-redirect"}, GOOD),
                 (103, ["certificate"], SHOW, {"ca_file": str(self.rig.folder / "other-ca.pem")}, GOOD),
