@@ -30,6 +30,8 @@ static const char *cause_of(enum json_error_code code)
 
 static void *(*take_memory)(size_t) = malloc;
 
+static size_t depth_max = JSON_PARSER_MAX_DEPTH;
+
 // Of the parse under way, one a thread.
 static _Thread_local struct {
     bool parsing;
@@ -47,6 +49,11 @@ void ct_json_set_memory(void *(*alloc)(size_t), void (*give_back)(void *))
 {
     take_memory = alloc;
     json_set_alloc_funcs(take, give_back);
+}
+
+void ct_json_set_depth(size_t max)
+{
+    depth_max = max;
 }
 
 // Shows the key whose closing quote is the last of these bytes.
@@ -139,6 +146,23 @@ static void mark_huge_integers(const char *data, size_t len, struct ct_buf *out)
     }
 }
 
+// Is it nested more deeply than it may be? What is no JSON is told by the parser, which goes no further
+// than its first mistake.
+static bool is_too_deep(const char *data, size_t len)
+{
+    size_t depth = 0;
+    for (size_t i = 0; i < len && depth <= depth_max; i++) {
+        if (data[i] == '"') {
+            i += string_literal(data + i, len - i) - 1;
+        } else if (data[i] == '[' || data[i] == '{') {
+            depth++;
+        } else if ((data[i] == ']' || data[i] == '}') && depth > 0) {
+            depth--;
+        }
+    }
+    return depth > depth_max;
+}
+
 int ct_json_parse(const char *data, size_t len, const char *what, json_t **ret, struct ct_err *err)
 {
     json_error_t error;
@@ -146,6 +170,10 @@ int ct_json_parse(const char *data, size_t len, const char *what, json_t **ret, 
     *ret = NULL;
     if (len == 0) {
         return ct_err_set(err, CT_EINVAL, "%s is empty, and JSON is expected", what);
+    }
+    if (depth_max < JSON_PARSER_MAX_DEPTH && is_too_deep(data, len)) {
+        return ct_err_set(err, CT_EINVAL, "%s is not valid JSON here: %s", what,
+                          causes[json_error_stack_overflow]);
     }
     json_t *doc = load(data, len, &key, &error);
     enum json_error_code code = doc == NULL ? json_error_code(&error) : json_error_unknown;

@@ -23,8 +23,12 @@ static inline void ct_json_unref(json_t **j)
 // has failed all others of that parse fail as well. Call once, before anything else of jansson.
 void ct_json_set_memory(void *(*alloc)(size_t), void (*give_back)(void *));
 
+// Bounds the depth of documents: jansson calls itself for each level, 2048 of them unless told, and
+// that takes more stack than a thread of this program may have. Call once, before threads.
+void ct_json_set_depth(size_t max);
+
 // Parses one document. Integers beyond 64 bits are kept as reals rather than refused. Depth is
-// bounded by jansson (2048). A string value may hold NUL ("\u0000"): ct_json_str() gives NULL for
+// bounded (ct_json_set_depth()). A string value may hold NUL ("\u0000"): ct_json_str() gives NULL for
 // it, and json_string_length() tells. A key that stands twice in one object is refused: which of the two
 // counts is a matter of taste. `what` names the document in the sentence ("nodes file /x");
 // content is never quoted in it, for it may be a secret; of what it holds only such a key is named.

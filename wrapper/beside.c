@@ -91,9 +91,11 @@ static void end_app(struct ct_beside *b)
     b->restart = true;
     signal_app(b, SIGTERM);
     wait_for(b, GRACE_MS);
-    // The end of all ends this thread; here it has not come.
-    signal_app(b, SIGKILL);
-    (void)ct_assume_kill(b->child, SIGKILL);
+    // The end of all ends this thread; here it has not come. Who asked meanwhile has a grace of their own.
+    if (!ct_supervise_asked_to_end()) {
+        signal_app(b, SIGKILL);
+        (void)ct_assume_kill(b->child, SIGKILL);
+    }
     wait_for(b, -1);
 }
 
@@ -104,22 +106,37 @@ static void react(struct ct_beside *b, const char *names)
         [CT_REACTION_SIGNAL] = "the app is told by a signal",
         [CT_REACTION_RESTART] = "the app is ended and started again",
     };
+    // It may be taking its time over what it was doing: nobody cuts that short.
+    bool ending = b->on_change.reaction == CT_REACTION_RESTART && ct_supervise_asked_to_end();
     ct_log(CT_LOG_INFO, "secrets have changed at Vault (%s): %s", names,
-           words[b->on_change.reaction]);
+           ending ? "the app was asked to end, and is left to it" : words[b->on_change.reaction]);
     if (b->on_change.reaction == CT_REACTION_SIGNAL) {
         signal_app(b, b->on_change.signal);
-    } else if (b->on_change.reaction == CT_REACTION_RESTART) {
+    } else if (b->on_change.reaction == CT_REACTION_RESTART && !ending) {
         end_app(b);
     }
+}
+
+// Reads the secrets; once more with another token when this one turns out to be void.
+static int look(struct ct_beside *b, char *names, size_t size, struct ct_err *why)
+{
+    ct_vault_begin_budget(b->renewal.vault);
+    int rc = ct_refresh_look(b->refresh, names, size, why);
+    if (ct_renewal_after_read(&b->renewal, rc)) {
+        *why = (struct ct_err){0};
+        ct_vault_begin_budget(b->renewal.vault);
+        rc = ct_refresh_look(b->refresh, names, size, why);
+    }
+    ct_vault_disconnect(b->renewal.vault);
+    return rc;
 }
 
 static void look_again(struct ct_beside *b)
 {
     char names[256];
     struct ct_err why = {0};
-    ct_vault_begin_budget(b->renewal.vault);
-    int rc = ct_refresh_look(b->refresh, names, sizeof(names), &why);
-    ct_vault_disconnect(b->renewal.vault);
+    int rc = look(b, names, sizeof(names), &why);
+    publish(&b->renewal);
     plan_look(b);
     if (rc < 0 && !b->told_unreadable) {
         ct_log(CT_LOG_WARN, "the secrets cannot be read again; trying on: %s", why.msg);

@@ -7,6 +7,10 @@
 #include "json.h"
 #include "secmem.h"
 
+// A level takes some 250 bytes of stack, and the thread beside the app has 128 KiB of it. Vault's own
+// answers have less than ten levels; what a secret nests further can be no variable.
+#define JSON_DEPTH_MAX 64
+
 static void *crypto_alloc(size_t n, const char *file, int line)
 {
     (void)file;
@@ -48,5 +52,6 @@ int ct_library_memory_take(struct ct_err *err)
         return ct_err_wrap(err, "no memory for secrets");
     }
     ct_json_set_memory(ct_arena_alloc, ct_arena_free);
+    ct_json_set_depth(JSON_DEPTH_MAX);
     return ct_http_init(&memory, err);
 }

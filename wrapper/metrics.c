@@ -50,9 +50,10 @@ static void put_values(struct text *t, const struct ct_metrics_values *v,
         int64_t value;
         bool known;
     } all[] = {
-        {"cloudtaser_protection_score", "gauge", "Protection score of this container.", v->points,
-         true},
-        {"cloudtaser_protection_max", "gauge", "The highest score that there is.", v->max, true},
+        {"cloudtaser_protection_score", "gauge",
+         "Protection score of this container; absent until it is known.", v->points, v->max != 0},
+        {"cloudtaser_protection_max", "gauge", "The highest score that there is.", v->max,
+         v->max != 0},
         {"cloudtaser_wrapper_token_renewals_total", "counter", "Renewals of the Vault token.",
          (int64_t)v->token.renewed, true},
         {"cloudtaser_wrapper_logins_total", "counter",
@@ -71,7 +72,9 @@ static void put_values(struct text *t, const struct ct_metrics_values *v,
             put(t, "%s{%s} %" PRId64 "\n", all[i].name, labels, all[i].value);
         }
     }
-    put_checks(t, v, labels);
+    if (v->max != 0) {
+        put_checks(t, v, labels);
+    }
 }
 
 size_t ct_metrics_write(int status, const struct ct_metrics_values *values,

@@ -17,7 +17,7 @@
 
 struct ct_metrics_values {
     int points;
-    int max;
+    int max; // 0: there is no score yet
     bool passed[CT_CHECK_COUNT];
     struct ct_renewal_counts token;
     int64_t token_end; // seconds since 1970; 0: none is known

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "attack.h"
@@ -16,6 +17,7 @@
 // Shorter ones would be met by chance, in messages and paths.
 #define TOKEN_MIN 12
 #define TOKEN_MAX 4096
+#define DECOY_LEN 32
 #define SCAN_MAX ((size_t)64 << 20)
 
 static const enum ct_holder self = CT_HOLDER_WRAPPER;
@@ -87,27 +89,13 @@ void ct_proof_wrapper(struct ct_facts *facts)
 // ---- what is left of the token in ordinary memory
 
 struct needle {
-    const char *bytes; // in the arena
+    const char *bytes;
     size_t len;
 };
 
-// The copy that the scan must find before its silence means anything: in ordinary memory, and
-// volatile, or the optimiser would leave it out.
-static volatile char planted[TOKEN_MAX];
-
-static void plant(const struct needle *needle)
-{
-    for (size_t i = 0; i < needle->len; i++) {
-        planted[i] = needle->bytes[i];
-    }
-}
-
-static void wipe_planted(void)
-{
-    for (size_t i = 0; i < sizeof(planted); i++) {
-        planted[i] = 0;
-    }
-}
+// What the scan must find before its silence means anything: in ordinary memory, and volatile, or the
+// optimiser would leave it out. Not the token itself, which would be there for all to read meanwhile.
+static volatile char planted[DECOY_LEN];
 
 // Compares in place: a scan that copies would make what it looks for. The needle's first byte is
 // taken from its end, where tokens differ most.
@@ -162,19 +150,25 @@ static long scan(struct ct_smaps *maps, const struct ct_secmem_area *area,
     return (long)hits;
 }
 
-// The planted copy, as the scan sees memory: in the mappings that it looks through.
-static bool find_planted(const struct ct_secmem_area *area, const struct needle *needle)
+// Random bytes, planted, as the scan sees memory: in the mappings that it looks through.
+static bool find_planted(const struct ct_secmem_area *area)
 {
+    char decoy[DECOY_LEN];
+    const struct needle needle = {decoy, sizeof(decoy)};
     struct ct_smaps maps;
-    if (ct_smaps_open(&maps, 0) != 0) {
+    if (getrandom(decoy, sizeof(decoy), GRND_NONBLOCK) != (ssize_t)sizeof(decoy) ||
+        ct_smaps_open(&maps, 0) != 0) {
         return false;
     }
     bool found = false;
     uintptr_t at = (uintptr_t)planted;
+    for (size_t i = 0; i < sizeof(planted); i++) {
+        planted[i] = decoy[i];
+    }
     struct ct_mapping m;
     while (!found && ct_smaps_next(&maps, &m)) {
         found = is_suspect(&m, area) && at >= m.start && at < m.end &&
-                count_hits(at, m.end, needle) > 0;
+                count_hits(at, m.end, &needle) > 0;
     }
     ct_smaps_close(&maps);
     return found;
@@ -197,9 +191,7 @@ void ct_proof_token(struct ct_facts *facts, const char *token, size_t len)
         return;
     }
     prove_secret(facts, area, (uintptr_t)token); // the very page that holds it
-    plant(&needle);
-    bool control = find_planted(area, &needle);
-    wipe_planted();
+    bool control = find_planted(area);
     struct ct_smaps maps;
     if (ct_smaps_open(&maps, 0) != 0) {
         ct_fact_failed(facts, check, self, "needs /proc: /proc/self/smaps cannot be read");

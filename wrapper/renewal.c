@@ -9,8 +9,8 @@
 
 #define FIRST_DELAY_S 1U
 #define LAST_DELAY_S 300U
-// A lease that short would otherwise keep Vault busy.
-#define LEAST_MS 1000U
+// Between two turns, however short the lease: or it would keep Vault busy.
+#define LEAST_MS 500U
 // A second fresh token that Vault refuses to renew and to look up was not revoked: it may do neither.
 #define REFUSALS_THAT_TELL 2U
 
@@ -117,10 +117,12 @@ static void come_back(struct ct_renewal *r, const struct ct_err *why)
     }
 }
 
-// Did Vault itself answer, and refuse? What fails on the way says nothing about the token.
+// Did Vault itself answer, and refuse? What fails on the way, or is answered by what stands before Vault (a
+// 404 of an ingress without a backend), says nothing about the token.
 static bool refused(const struct ct_renewal *r, int rc)
 {
-    return rc == -CT_EDENIED && ct_vault_exit_code(r->vault) == CT_EXIT_LOGIN;
+    long status = r->vault->status;
+    return rc == -CT_EDENIED && (status == 400 || status == 403);
 }
 
 static void log_in(struct ct_renewal *r);
@@ -136,15 +138,10 @@ static void renewed(struct ct_renewal *r)
     succeed(r);
 }
 
-// Vault neither renewed the token nor knew it. A token that may do neither looks like this as well,
-// and so does one that was revoked.
-static void replace_refused(struct ct_renewal *r, const struct ct_err *why)
+static void replace_void(struct ct_renewal *r, const struct ct_err *why)
 {
-    r->refusals++;
     r->end_ms = ct_vault_now_ms();
-    if (r->refusals >= REFUSALS_THAT_TELL) {
-        r->not_renewable = true;
-    } else if (r->by_login || !r->told_trouble) {
+    if (why != NULL && (r->by_login || !r->told_trouble)) {
         r->told_trouble = true;
         tell(r, CT_LOG_WARN,
              r->by_login ? "the Vault token is void; logging in again"
@@ -152,6 +149,15 @@ static void replace_refused(struct ct_renewal *r, const struct ct_err *why)
              why->msg);
     }
     log_in(r);
+}
+
+// Vault neither renewed the token nor knew it. A token that may do neither looks like this as well,
+// and so does one that was revoked.
+static void replace_refused(struct ct_renewal *r, const struct ct_err *why)
+{
+    r->refusals++;
+    r->not_renewable = r->not_renewable || r->refusals >= REFUSALS_THAT_TELL;
+    replace_void(r, r->refusals < REFUSALS_THAT_TELL ? why : NULL);
 }
 
 // A refusal alone does not say that the token is void: its policies may keep it from renewing itself.
@@ -226,7 +232,7 @@ static void log_in(struct ct_renewal *r)
         come_back(r, &why);
         return;
     }
-    r->counts.logged_in++;
+    r->counts.logged_in += r->by_login ? 1 : 0;
     r->hooks->fresh_token(r->hooks->cls);
     uint64_t end = r->end_ms;
     begin_life(r);
@@ -245,4 +251,20 @@ void ct_renewal_run(struct ct_renewal *r)
     actions[r->action](r);
     // Nothing of TLS stays behind.
     ct_vault_disconnect(r->vault);
+}
+
+bool ct_renewal_after_read(struct ct_renewal *r, int rc)
+{
+    struct ct_err why = {0};
+    r->doubted = r->doubted && rc < 0;
+    if (!refused(r, rc) || r->doubted || r->told_end) {
+        return false; // no matter of the token's, or ct_renewal_run() sees to it
+    }
+    int looked_up = ct_vault_look_up(r->vault, &why);
+    bool is_void = refused(r, looked_up);
+    r->doubted = looked_up == 0 || is_void;
+    if (is_void) {
+        replace_void(r, &why);
+    }
+    return is_void && ct_renewal_left_ms(r) != 0;
 }

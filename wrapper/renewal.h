@@ -7,6 +7,7 @@
 #ifndef CT_RENEWAL_H
 #define CT_RENEWAL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "err.h"
@@ -23,7 +24,7 @@ struct ct_renewal_hooks {
 
 struct ct_renewal_counts {
     unsigned long renewed;
-    unsigned long logged_in; // again
+    unsigned long logged_in; // again; a token that is read from its file anew is none
     unsigned long failed;
 };
 
@@ -39,6 +40,7 @@ struct ct_renewal {
     unsigned long whole; // seconds of its life when it was new
     unsigned failures;   // in a row
     unsigned refusals;   // tokens in a row of which Vault neither renewed nor knew one
+    bool doubted;        // a read was refused, and the token looked into
     bool told_trouble;
     bool told_end;
     struct ct_renewal_counts counts;
@@ -54,5 +56,9 @@ int ct_renewal_due_ms(const struct ct_renewal *r);
 int64_t ct_renewal_left_ms(const struct ct_renewal *r);
 // Does what is due; may take as long as Vault and the budget of retries let it.
 void ct_renewal_run(struct ct_renewal *r);
+// How a read with the token went. Where Vault refused it, asks - once until a read succeeds - whether the
+// token is void, and replaces one that is at once: its renewal may be hours away. True: there is
+// another, so that the read may be tried again.
+bool ct_renewal_after_read(struct ct_renewal *r, int rc);
 
 #endif

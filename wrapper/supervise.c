@@ -11,6 +11,7 @@
 #include "supervise.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -32,7 +33,7 @@
 
 // Signals that came before the app was there to get them; bit n - 1 for signal n.
 static uint64_t early;
-static bool asked_to_end;
+static atomic_bool asked_to_end; // other threads ask
 
 int ct_supervise_prepare(sigset_t *ret_app_mask, struct ct_err *err)
 {
@@ -155,7 +156,9 @@ bool ct_supervise_asked_to_end(void)
 
 void ct_supervise_forward(siginfo_t *info, pid_t app)
 {
-    asked_to_end = asked_to_end || asks_to_end(info->si_signo);
+    if (asks_to_end(info->si_signo)) {
+        asked_to_end = true;
+    }
     // A child's end is the wrapper's business, a SIGCHLD that somebody sent is the app's. A SIGPIPE
     // that the kernel raised is the answer to a write of the wrapper's own.
     bool child = info->si_signo == SIGCHLD && info->si_code > 0;

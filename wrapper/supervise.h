@@ -32,6 +32,7 @@ void ct_supervise_fork_follows(void);
 CT_CHECKED bool ct_supervise_end_rest(void);
 
 // Was a signal that asks to end (SIGTERM, SIGINT, SIGQUIT) forwarded to the app, or does one wait?
+// Thread-safe.
 bool ct_supervise_asked_to_end(void);
 // What ct_supervise() is made of, for the time before it, while a launcher is followed (chain.h).
 // Passes a signal that was taken from this process's queue on to the app, unless it has it already or

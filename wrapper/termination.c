@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "cleanup.h"
 
@@ -22,6 +23,7 @@ void ct_termination_write(const char *path, const char *sentence)
         text[i] = c < ' ' || c == 0x7f ? '?' : sentence[i];
     }
     text[len++] = '\n';
-    ssize_t written = write(fd, text, len);
+    // What an app wrote that was to be started again goes.
+    ssize_t written = ftruncate(fd, 0) == 0 ? write(fd, text, len) : -1;
     (void)written;
 }

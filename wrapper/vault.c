@@ -226,6 +226,7 @@ static int try_once(struct ct_vault *v, const struct ct_vault_request *rq,
 {
     int rc = send_once(v, rq, ret, err);
     ct_vault_connection_used(v, rc == 0);
+    v->status = rc == 0 ? ret->status : 0;
     if (rc < 0) {
         return explain_transport(v, rq, rc, err);
     }
@@ -281,6 +282,7 @@ int ct_vault_exchange(struct ct_vault *v, const struct ct_vault_request *rq,
 {
     struct ct_err local = {0};
     struct ct_err *why = err != NULL ? err : &local;
+    v->status = 0;
     for (unsigned attempt = 0;; attempt++) {
         int rc = ct_vault_connect(v, why);
         if (rc == 0) {

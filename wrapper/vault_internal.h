@@ -23,6 +23,7 @@ struct ct_vault {
     char *wrapping;   // the wrapping token that was used up for secret_id
     char *secret_id;  // what it held, for a later login
     enum ct_exit_code exit_code;
+    long status;                 // of the last exchange's answer; 0: none came
     struct ct_vault_lease lease; // of the token
     bool beside;                 // an app runs: ct_vault_go_on()
     // Where to connect, vault_connect.c: settled before the app is released.

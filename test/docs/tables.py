@@ -48,6 +48,15 @@ def proofs():
         yield f"docs/protection-score.md: the checks and their proofs differ: {checks}"
 
 
+def wrapper_metrics():
+    """What the wrapper serves, told by hand."""
+    source = (ROOT / "wrapper/metrics.c").read_text()
+    served = re.findall(r'"(cloudtaser_(?:protection|wrapper)_[a-z_]+)"', source)
+    told = re.findall(r"^\| `(cloudtaser_(?:protection|wrapper)_[a-z_]+)`", (ROOT / "docs/metrics.md").read_text(), re.M)
+    if len(served) < 5 or sorted(served) != sorted(told):
+        yield f"docs/metrics.md: the wrapper serves {sorted(served)}, and not {sorted(told)}"
+
+
 def main():
     program, update = sys.argv[1], "--update" in sys.argv[2:]
     found = []
@@ -59,7 +68,7 @@ def main():
         match = pattern(name).search(document.read_text())
         if match is None or match.group() != printed or line not in printed:
             found.append(f"docs/{file}: the table of {name} is not what the programs have: run tools/update-golden")
-    found += [*settings(), *proofs()]
+    found += [*settings(), *proofs(), *wrapper_metrics()]
     print("\n".join(found))
     return 1 if found else 0
 

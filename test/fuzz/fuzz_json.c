@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// JSON documents: parsing gives a document or a sentence, and what is written parses back.
+// JSON documents: parsing gives a document or a sentence, what is written parses back, and a bound of
+// their depth lets none in that is deeper.
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "buf.h"
 #include "json.h"
+
+#define DEPTH 3
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -52,6 +55,35 @@ static void walk(json_t *value)
     }
 }
 
+static size_t depth_of(json_t *value)
+{
+    const char *key;
+    json_t *member;
+    size_t i;
+    size_t below = 0;
+    json_object_foreach(value, key, member)
+    {
+        size_t depth = depth_of(member);
+        below = depth > below ? depth : below;
+    }
+    json_array_foreach(value, i, member)
+    {
+        size_t depth = depth_of(member);
+        below = depth > below ? depth : below;
+    }
+    return json_is_object(value) || json_is_array(value) ? below + 1 : 0;
+}
+
+static void check_bound(const uint8_t *data, size_t size, json_t *whole)
+{
+    CT_AUTO_JSON doc = NULL;
+    ct_json_set_depth(DEPTH);
+    int rc = ct_json_parse((const char *)data, size, "the input", &doc, NULL);
+    ct_json_set_depth(JSON_PARSER_MAX_DEPTH);
+    must(rc != 0 || (whole != NULL && depth_of(whole) <= DEPTH));
+    must(doc == NULL || json_equal(doc, whole));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     CT_AUTO_JSON doc = NULL;
@@ -60,5 +92,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     must(rc == -err.code && (rc == 0) == (doc != NULL));
     must(rc == 0 || err.msg[0] != '\0');
     walk(doc);
+    check_bound(data, size, doc);
     return 0;
 }

@@ -3,6 +3,7 @@
 
 import contextlib
 import ctypes
+import http.client
 import os
 import re
 import secrets as random_text
@@ -145,6 +146,18 @@ class RunTestCase(TestCase):
                      None)
         self.assertIsNotNone(start, f"no score in the log:\n{log}")
         self.assertEqual(told[start:start + len(lines)], lines)
+
+    def scrape(self, port):
+        """What the wrapper that serves its metrics there tells, without labels but `check`."""
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        try:
+            connection.request("GET", "/metrics")
+            text = connection.getresponse().read().decode()
+        finally:
+            connection.close()
+        self.assert_nothing_secret(f"metrics port {port}", text)
+        told = re.findall(r'^(cloudtaser_\w+)\{pod="[^"]+",namespace="[^"]+"(?:,check="(\w+)")?\} (\d+)$', text, re.M)
+        return {check or name: int(value) for name, check, value in told}
 
     def assert_values(self, log, **expected):
         """The app said that its variables have these values."""

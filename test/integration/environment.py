@@ -110,6 +110,7 @@ class Environment:
         self._fill_cluster()
 
     def _start_vaults(self, binaries, stack):
+        self._binaries = binaries
         self.vault = RealVault(binaries, self.vault_ca, self.logs)
         stack.callback(self.vault.close)
         self.sealed = RealVault(binaries, self.vault_ca, self.logs, "vault-sealed")
@@ -122,8 +123,19 @@ class Environment:
         self.role_id = self._fill_vault(self.vault)
         self.vault_token = self.vault.token(["app"])
         self.sealed.seal()
-        self.stopped_url = f"https://127.0.0.1:{process.free_port()}"
+        self.stopped_port = process.free_port()
+        self.stopped_url = f"https://127.0.0.1:{self.stopped_port}"
         self.services += [self.vault.service, self.sealed.service]
+
+    def vault_at_the_stopped_port(self, name):
+        """A Vault like the others where else none answers; the caller closes it."""
+        vault = RealVault(self._binaries, self.vault_ca, self.logs, name, port=self.stopped_port)
+        try:
+            self._fill_vault(vault)
+        except BaseException:
+            vault.close()
+            raise
+        return vault
 
     def _fill_vault(self, vault):
         vault.mount_kv2()
@@ -142,7 +154,8 @@ class Environment:
         read = ["read"]
         vault.policy("app", {"secret/data/db": read, "secret/data/api": read,
                              "secret/data/gone": read, "kv1/db": read,
-                             "kv1/whole": read, "secret/db": read})
+                             "kv1/whole": read, "secret/db": read,
+                             "secret/data/changing/*": read})
         vault.role("app", ["default"], [APPS, "restricted"], ["app"])
         vault.role("audience", ["default"], [APPS], ["app"], audience="vault.example.com")
         vault.enable_jwt(self.cluster)

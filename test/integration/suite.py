@@ -10,7 +10,7 @@ import environment
 from process import RigError
 
 MODULES = ("test_admission", "test_author", "test_cluster", "test_nodes", "test_run",
-           "test_login", "test_renewal", "test_failures", "test_server", "test_watch",
+           "test_login", "test_renewal", "test_refresh", "test_failures", "test_server", "test_watch",
            "test_certificates", "test_logs", "test_terminal", "test_demo")
 SKIP_STATUS = 77
 

@@ -20,17 +20,18 @@ class VaultRefused(Exception):
 
 
 class RealVault:
-    """A Vault that serves HTTPS with a certificate of `authority`; sealed until unseal()."""
+    """A Vault that serves HTTPS with a certificate of `authority`; sealed until unseal(). It keeps nothing:
+    another one at its port is what a Vault in development mode is after a restart."""
 
     def __init__(self, binaries, authority, log_dir, name="vault", init=True,
-                 host="127.0.0.1"):
+                 host="127.0.0.1", port=0):
         certificate, key = authority.issue(name, (f"IP:{host}", "DNS:localhost"))
         self.host = host
         self.authority = authority
         self._tls = ssl.create_default_context(cafile=str(authority.certificate))
         self._root = None
         self.service = Service(
-            name, [pathlib.Path(binaries) / "vault", "-listen", f"{host}:0", "-log-level", "info",
+            name, [pathlib.Path(binaries) / "vault", "-listen", f"{host}:{port}", "-log-level", "info",
                    "-tls-cert", certificate, "-tls-key", key], log_dir)
         try:
             line = self.service.wait_for(

@@ -93,6 +93,37 @@ static void refuses_depth(void **state)
     expect_error(rc, &err, CT_EINVAL, "nested too deeply");
 }
 
+// A bound of one's own: depth counts, not how many lists there are nor what stands in strings.
+static void refuses_depth_beyond_a_bound(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool good;
+    } cases[] = {
+        {"[[[1]]]", true},
+        {"[[[[1]]]]", false},
+        {"[{\"a\":[]}]", true},
+        {"[{\"a\":[{}]}]", false},
+        {"[[[]],[[]],[[],[]]]", true},
+        {"[[\"[[[[{{{{\",\"\\\"[[[[\"]]", true},
+        {"[[[],[]],[[[]]]]", false},
+    };
+    ct_json_set_depth(3);
+    for (size_t i = 0; i < CT_ARRAY_LEN(cases); i++) {
+        CT_AUTO_JSON doc = NULL;
+        struct ct_err err = {0};
+        int rc = ct_json_parse(cases[i].text, strlen(cases[i].text), "it", &doc, &err);
+        if (cases[i].good) {
+            expect_ok(rc, &err);
+        } else {
+            expect_error(rc, &err, CT_EINVAL, "nested too deeply");
+            assert_null(doc);
+        }
+    }
+    ct_json_set_depth(JSON_PARSER_MAX_DEPTH);
+}
+
 static void keeps_huge_integers(void **state)
 {
     (void)state;
@@ -173,6 +204,7 @@ int main(void)
         cmocka_unit_test(refuses_with_a_sentence),
         cmocka_unit_test(refuses_keys_that_stand_twice),
         cmocka_unit_test(refuses_depth),
+        cmocka_unit_test(refuses_depth_beyond_a_bound),
         cmocka_unit_test(keeps_huge_integers),
         cmocka_unit_test(survives_lack_of_memory),
         cmocka_unit_test(survives_lack_of_memory_for_texts),

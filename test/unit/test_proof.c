@@ -193,6 +193,40 @@ static void test_smaps(void **state)
     assert_true(ct_smaps_open(&maps, 0x7ffffff0) < 0);
 }
 
+int __real_ct_smaps_open(struct ct_smaps *maps, pid_t pid);
+int __wrap_ct_smaps_open(struct ct_smaps *maps, pid_t pid);
+
+// While set, each look into smaps counts this token's copies in ordinary memory: what anybody would see
+// who looked at that moment.
+static const char *watched;
+static size_t looks;
+static size_t copies;
+
+static void count_copies(void)
+{
+    struct ct_smaps maps;
+    struct ct_mapping m;
+    assert_int_equal(__real_ct_smaps_open(&maps, 0), 0);
+    while (ct_smaps_next(&maps, &m)) {
+        const char *at = (const char *)m.start;
+        bool ordinary = m.readable && m.writable && !m.special && !m.secret;
+        while (ordinary && (at = memmem(at, m.end - (uintptr_t)at, watched, TOKEN_LEN)) != NULL) {
+            copies++;
+            at++;
+        }
+    }
+    ct_smaps_close(&maps);
+    looks++;
+}
+
+int __wrap_ct_smaps_open(struct ct_smaps *maps, pid_t pid)
+{
+    if (watched != NULL) {
+        count_copies();
+    }
+    return __real_ct_smaps_open(maps, pid);
+}
+
 // Not under AddressSanitizer, whose shadow is terabytes of memory that holds no copies.
 #ifndef __SANITIZE_ADDRESS__
 static char *random_token(void)
@@ -203,6 +237,32 @@ static char *random_token(void)
         token[i] = (char)('a' + (unsigned char)token[i] % 26);
     }
     return token;
+}
+
+// The control of the proof is not the token in the clear.
+static void test_the_token_is_never_planted(void **state)
+{
+    (void)state;
+    static volatile char in_data[TOKEN_LEN] = "x";
+    volatile char *copy = in_data;
+    char *token = random_token();
+    struct ct_facts facts = {0};
+    looks = copies = 0;
+    watched = token;
+    ct_proof_token(&facts, token, TOKEN_LEN);
+    assert_in_range(looks, 1, 100);
+    assert_int_equal(copies, 0);
+    expect_proven(&facts, CT_CHECK_TOKEN_PROTECTED);
+    for (size_t i = 0; i < TOKEN_LEN; i++) {
+        copy[i] = token[i];
+    }
+    ct_proof_token(&facts, token, TOKEN_LEN);
+    watched = NULL;
+    assert_in_range(copies, 1, 100); // the control
+    for (size_t i = 0; i < TOKEN_LEN; i++) {
+        copy[i] = 0;
+    }
+    ct_arena_free(token);
 }
 
 // A copy in each kind of ordinary memory is found; without one the token is protected.
@@ -255,6 +315,7 @@ int main(void)
         cmocka_unit_test(test_smaps),
 #ifndef __SANITIZE_ADDRESS__
         cmocka_unit_test(test_token),
+        cmocka_unit_test(test_the_token_is_never_planted),
 #endif
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -66,6 +66,12 @@ static void writes_values(void **state)
     const char *body = strstr(out, "\r\n\r\n") + 4;
     unsigned long told = strtoul(strstr(out, "Content-Length: ") + 16, NULL, 10);
     assert_int_equal(told, strlen(body));
+    // Nothing is told of a score that is not known yet.
+    values.max = 0;
+    (void)ct_metrics_write(200, &values, &id, out, sizeof(out));
+    assert_null(strstr(out, "cloudtaser_protection"));
+    assert_null(strstr(out, "check_passed"));
+    assert_non_null(strstr(out, "\ncloudtaser_wrapper_token_renewals_total{"));
     // The longest names there are, and the largest numbers, fit.
     memset(&id, 'a', sizeof(id));
     id.pod[sizeof(id.pod) - 1] = '\0';

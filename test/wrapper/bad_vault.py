@@ -29,6 +29,11 @@ def answer(status, body=b"", *, headers=(), length=None):
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
+def nested(depth, opening, closing):
+    """An answer that holds lists or objects one in the other."""
+    return answer(200, f'{{"auth":{opening * depth}1{closing * depth}}}'.encode())
+
+
 def errors(status, *texts):
     return answer(status, {"errors": list(texts)})
 
@@ -76,6 +81,8 @@ ANSWERS = {
     "destroyed": lambda s: deleted(True),
     # Small on the wire, large once parsed: each "[]," becomes an array of its own.
     "bloated": lambda s: answer(200, b'{"data":{"data":{"a":[' + b"[]," * 80000 + b"[]]}}}"),
+    "deep-lists": lambda s: nested(2000, "[", "]"),
+    "deep-objects": lambda s: nested(2000, '{"a":', "}"),
     "long-text": lambda s: answer(200, b'{"data":{"data":{"a":"' + b"x" * 262000 + b'"}}}'),
     "v1": lambda s: answer(200, {"lease_id": "", "data": {"password": VALUE}}),
     "leased": lambda s: answer(200, {"lease_id": "db/creds/x/1", "data": {"password": VALUE}}),
@@ -85,6 +92,7 @@ ANSWERS = {
         "version": 3, "destroyed": False}}}),
     "no-object": lambda s: answer(200, {"data": {"data": [VALUE]}}),
     "not-json": lambda s: answer(200, b"<html>" + VALUE.encode() + b"</html>"),
+    "wrong-door": lambda s: answer(404, b"404 page not found\n"),  # of an ingress without a backend
     "half-json": lambda s: answer(200, b'{"data":{"data":{"password":"' + VALUE.encode()),
     "empty": lambda s: answer(200, b""),
     "twice": lambda s: answer(200, b'{"data":{"data":{"password":"' + VALUE.encode() + b'","password":"x"}}}'),

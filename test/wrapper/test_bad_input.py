@@ -38,6 +38,7 @@ READS = {
     "huge-declared": (102, ["secret/data/huge-declared", "larger than 262144 bytes"]),
     "endless": (102, ["secret/data/endless", "larger than 262144 bytes"]),
     "long-text": (102, ["secret secret/data/long-text has no key password"]),
+    "deep-lists": (102, ["secret/data/deep-lists", "nested too deeply"]),
     "bloated": (125, ["variable S: out of memory while parsing Vault's answer"]),
     "redirect": (103, ["secret/data/redirect", "307", "redirect to https://other.example:8200,",
                        "not followed"]),

@@ -89,6 +89,23 @@ class MetricsPort(unittest.TestCase):
         end = values[f"cloudtaser_wrapper_token_expiry_timestamp_seconds{{{LABELS}}}"]
         self.assertAlmostEqual(end, time.time() + 2, delta=3)
 
+    def test_no_score_before_there_is_one(self):
+        """A launcher may take its time: 0 of 0 points would raise an alarm."""
+        port = free_port()
+        settings = self.rig.settings(metrics_port=port, identity_file=str(self.rig.folder / "identity"))
+        process = self.rig.start(["/bin/sh", "-c", "read x; exec sleep 1000"], settings,
+                                 {"S": "vault:secret/data/fine#password"}, stdin=subprocess.PIPE,
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(process.stdin.close)
+        self.addCleanup(harness.put_down, process)
+        self.assertIn("following", process.stderr.readline())
+        values = self.values(port)
+        self.assertEqual([name for name in values if "token_renewals" not in name and "logins" not in name
+                          and "token_failures" not in name and "log_lines" not in name], [])
+        process.stdin.write("\n")
+        process.stdin.flush()
+        harness.until(lambda: f"cloudtaser_protection_score{{{LABELS}}}" in self.values(port), "the score", 10)
+
     def test_nothing_else_is_there(self):
         port = free_port()
         self.start(port)

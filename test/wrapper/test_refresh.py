@@ -28,9 +28,21 @@ while True:
     if n == signal.SIGTERM:
         sys.exit(7)
 """
+# Lives on when it is told to end, as one that finishes its work first.
+PATIENT = APP.replace("if n == signal.SIGTERM:", "if n == signal.SIGUSR1:")
+# Leaves a long message and no /proc behind.
+VANDAL = """
+import ctypes, os, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+print(f"ready {os.getppid()} {os.environ['S'][-6:]}", flush=True)
+open("/dev/termination-log", "w").write("stale " * 200)
+signal.sigwait({signal.SIGTERM})
+sys.exit(7 if ctypes.CDLL(None).umount2(b"/proc", 2) == 0 else 8)
+"""
+LOGIN, LOOKUP = "/v1/auth/kubernetes/login", "/v1/auth/token/lookup-self"
 bad_vault.ANSWERS["changing"] = lambda s: (
     bad_vault.errors(403, "permission denied") if s.value is None
-    else bad_vault.secret({"password": s.value}))
+    else s.value(s) if callable(s.value) else bad_vault.secret({"password": s.value}))
 
 
 class Base(unittest.TestCase):
@@ -60,8 +72,11 @@ class Base(unittest.TestCase):
         self.assertIn(f"{OLD[-6:]}\n", process.first_line)
         return process
 
+    def asked(self, path):
+        return len([r for r in list(self.vault.requests) if r[1] == path])
+
     def looks(self):
-        return len([r for r in list(self.vault.requests) if r[1] == PATH])
+        return self.asked(PATH)
 
     def more_looks(self, n):
         before = self.looks()
@@ -127,6 +142,91 @@ class Refresh(Base):
         self.assertEqual(process.stdout.read(), f"signal 15 {OLD[-6:]}\n")
         self.assertEqual(said.count("the secrets cannot be read again; trying on: variable S"), 1)
         self.assertEqual(said.count("the secrets can be read again"), 1)
+
+    def test_no_secret_ends_the_app(self):
+        """Whoever may write a secret may make any JSON of it."""
+        process = self.start("restart", retry_budget_ms=0)
+        for name in "deep-lists", "deep-objects", "bloated", "long-text", "not-json":
+            with self.subTest(answer=name):
+                self.vault.value = bad_vault.ANSWERS[name]
+                self.more_looks(1)
+        self.vault.value = OLD
+        self.more_looks(2)
+        self.end(process)
+        self.assertEqual(process.stdout.read(), f"signal 15 {OLD[-6:]}\n")
+
+    def test_a_void_token_is_replaced_when_a_read_shows_it(self):
+        """A renewal would be hours away."""
+        self.vault.lease = 36000
+        process = self.start("keep", retry_budget_ms=0)
+        self.vault.lookup = "denied"
+        self.vault.value = lambda s: (bad_vault.errors(403, "permission denied") if self.asked(LOGIN) < 2
+                                      else bad_vault.secret({"password": NEW}))
+        until(lambda: self.asked(LOGIN) >= 2, "a login again")
+        self.more_looks(2)
+        self.assertEqual((self.asked(LOGIN), self.asked(LOOKUP)), (2, 1))
+        said = self.end(process).split("started ", 1)[1].splitlines()[1:]
+        self.assertEqual(len(said), 3, said)
+        self.assertIn("the Vault token is void; logging in again: looking the token up: ", said[0])
+        self.assertIn("the Vault token is good again", said[1])
+        self.assertIn("secrets have changed at Vault (S)", said[2])
+
+    def test_a_refused_read_alone_makes_no_token_void(self):
+        process = self.start("keep", retry_budget_ms=0)
+        self.vault.value = None
+        self.more_looks(3)
+        self.assertEqual((self.asked(LOGIN), self.asked(LOOKUP)), (1, 1), "asked once, and believed")
+        self.vault.value = OLD
+        self.more_looks(2)
+        self.vault.value = None
+        self.more_looks(2)
+        self.assertEqual((self.asked(LOGIN), self.asked(LOOKUP)), (1, 2))
+        self.end(process)
+
+    def test_logins_do_not_pile_up_where_no_read_is_allowed(self):
+        """Nor may this token look itself up."""
+        process = self.start("keep", retry_budget_ms=0)
+        self.vault.lookup, self.vault.value = "denied", None
+        self.more_looks(5)
+        self.assertEqual((self.asked(LOGIN), self.asked(LOOKUP)), (2, 1))
+        self.end(process)
+
+    def test_an_app_that_was_asked_to_end_is_left_to_it(self):
+        process = self.start("restart", command=(harness.PYTHON, "-c", PATIENT))
+        process.terminate()
+        self.assertEqual(process.stdout.readline(), f"signal 15 {OLD[-6:]}\n")
+        self.vault.value = NEW
+        self.more_looks(3)
+        process.send_signal(signal.SIGUSR1)
+        self.assertEqual(process.wait(10), 7)
+        self.assertEqual(process.stdout.read(), f"signal 10 {OLD[-6:]}\n", "not told to end again")
+        self.assertIn("the app was asked to end, and is left to it", process.stderr.read())
+
+    def test_an_app_that_is_asked_to_end_while_it_is_being_restarted(self):
+        process = self.start("restart", command=(harness.PYTHON, "-c", PATIENT))
+        self.vault.value = NEW
+        self.assertEqual(process.stdout.readline(), f"signal 15 {OLD[-6:]}\n")
+        process.terminate()
+        self.assertEqual(process.stdout.readline(), f"signal 15 {OLD[-6:]}\n")
+        with self.assertRaises(subprocess.TimeoutExpired):
+            process.wait(12)  # it would have been killed after ten
+        process.send_signal(signal.SIGUSR1)
+        self.assertEqual(process.wait(10), 7)
+        self.assertEqual(process.stdout.read(), f"signal 10 {OLD[-6:]}\n", "not started again")
+
+    @unittest.skipIf(os.geteuid() != 0, "only root can make namespaces")
+    def test_a_restart_that_fails_is_not_the_apps_end(self):
+        message = self.rig.folder / "message"
+        message.write_text("")
+        process = self.start("restart", [
+            "/usr/bin/unshare", "--mount", "/bin/sh", "-c", "mount -t tmpfs none /dev && : >/dev/termination-log && "
+            f"mount --bind {message} /dev/termination-log && exec \"$@\"", "sh"], (harness.PYTHON, "-c", VANDAL))
+        self.vault.value = NEW
+        self.assertEqual(process.wait(10), 125)
+        said = message.read_text()
+        self.assertEqual(said, "the app cannot be started again: /proc/self/exe: No such file or "
+                               "directory (ENOENT)\n")
+        self.assertIn(said, process.stderr.read())
 
     def test_never_without_the_setting(self):
         process = self.start(None, refresh_interval_ms=None)

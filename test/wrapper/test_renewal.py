@@ -28,8 +28,11 @@ while True:
 RENEW, LOOKUP = "/v1/auth/token/renew-self", "/v1/auth/token/lookup-self"
 LOGIN = "/v1/auth/kubernetes/login"
 # What a renewal may be answered with; the token lives on, so it is tried again, told once.
-TROUBLE = ["sealed", "broken", "cut", "hang-up", "garbage", "huge", "bloated-small", "not-json",
+TROUBLE = ["sealed", "broken", "standby", "overloaded", "wrong-door", "deep-lists", "deep-objects", "cut", "hang-up", "garbage", "huge", "bloated-small", "not-json",
            "empty", "no-token", "no-content", "redirect", "long-header"]
+# What a lease may be that is none; the token is asked for its life then.
+ODD_LEASES = ["-1", "-9223372036854775808", "99999999999999999999", "1e300", "3600.5", '"3600"', "null",
+              "true", "[]", "{}"]
 
 
 class Renewal(unittest.TestCase):
@@ -154,6 +157,39 @@ class Renewal(unittest.TestCase):
         self.assertEqual(len(self.asked(RENEW)), 1)
         self.assertEqual(self.end(process), [])
 
+    def test_leases_that_are_none(self):
+        running = []
+        for number, lease in enumerate(ODD_LEASES):
+            text = f'{{"auth":{{"client_token":"{bad_vault.TOKEN}","lease_duration":{lease},"renewable":true}}}}'
+            bad_vault.ANSWERS[f"odd-{number}"] = lambda s, text=text: bad_vault.answer(200, text.encode())
+            vault = bad_vault.BadVault(self.rig.folder / "server.pem", self.rig.folder / "server.key")
+            self.addCleanup(vault.close)
+            vault.lease = 3
+            running.append((lease, vault, self.start(address=vault.address, role=f"odd-{number}")))
+        for lease, vault, process in running:
+            with self.subTest(lease=lease):
+                until(lambda v=vault: [r for r in list(v.requests) if r[1] == RENEW], "a renewal")
+                self.assertEqual(len([r for r in list(vault.requests) if r[1] == LOOKUP]), 1)
+                self.assertEqual(self.end(process), [])
+
+    def test_odd_lives_are_no_reason_to_ask_without_rest(self):
+        bad_vault.ANSWERS["no-life"] = lambda s: bad_vault.answer(200, {"auth": {
+            "client_token": bad_vault.TOKEN, "lease_duration": 0, "renewable": True}})
+        self.vault.renewal = "no-life"
+        process = self.start()
+        until(lambda: len(self.asked(LOGIN)) >= 2, "a login again")
+        before = len(self.vault.requests)
+        time.sleep(2)
+        self.assertLess(len(self.vault.requests) - before, 12)
+        self.assertEqual(self.end(process), [])
+
+    def test_a_life_of_a_second(self):
+        self.vault.lease = 1
+        process = self.start()
+        until(lambda: len(self.asked(RENEW)) >= 5, "renewals")
+        self.assertEqual(len(self.asked(LOGIN)), 1)
+        self.assertEqual(self.end(process), [])
+
     def test_a_token_without_an_end_is_left_alone(self):
         self.vault.lease = 0
         process = self.start()
@@ -209,6 +245,8 @@ class Renewal(unittest.TestCase):
                 self.assertIn("warning: the Vault token cannot be kept alive; trying again until "
                               "it ends: renewing the token: ", said[0])
                 self.assertIn("the Vault token is good again", said[1])
+                asked = [path for _, path, _ in list(vault.requests)]
+                self.assertEqual((asked.count(LOGIN), asked.count(LOOKUP)), (1, 0), "it was good all the time")
 
     def test_a_silent_vault_holds_nothing_up(self):
         self.vault.renewal = "silent"
