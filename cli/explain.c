@@ -9,6 +9,7 @@
 #include "explain_json.h"
 #include "json.h"
 #include "operator.h"
+#include "text.h"
 #include "words.h"
 
 #define PROGRAM "cloudtaser explain"
@@ -107,11 +108,18 @@ static void print_checks(const struct run *run, const struct ct_story *story)
     }
 }
 
+// What a nodes file calls a node may be anything.
+static const char *name_of(const struct ct_story_node *node, struct ct_shown *shown)
+{
+    return ct_text_show(shown, node->node->name, strlen(node->node->name));
+}
+
 static int widest_name(const struct ct_story *story)
 {
+    struct ct_shown shown;
     int width = 4;
     for (size_t i = 0; i < story->n_nodes; i++) {
-        int len = (int)strnlen(story->nodes[i].node->name, 63);
+        int len = (int)strlen(name_of(&story->nodes[i], &shown));
         width = len > width ? len : width;
     }
     return width;
@@ -130,7 +138,8 @@ static void print_nodes(const struct run *run, const struct ct_story *story)
         if (open) {
             (void)snprintf(score, sizeof(score), "%d/%d", look->points, ct_score_max());
         }
-        (void)printf("  %-*.63s  %-5s  ", width, story->nodes[i].node->name, score);
+        struct ct_shown shown;
+        (void)printf("  %-*s  %-5s  ", width, name_of(&story->nodes[i], &shown), score);
         print_cell(!open        ? ""
                    : look->good ? paint->good
                                 : paint->bad,

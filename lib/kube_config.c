@@ -209,7 +209,7 @@ static int take_context(struct loader *l, const json_t *doc, const char *current
         rc = take_cluster(l, cluster);
     }
     name = ct_json_str(context, "user");
-    if (rc == 0 && name != NULL) {
+    if (rc == 0 && name != NULL && *name != '\0') { // kubectl writes "" for none
         rc = find(l, doc, "users", "user", name, &user);
     }
     if (rc == 0 && user != NULL) {

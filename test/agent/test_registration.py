@@ -59,6 +59,12 @@ class Agent:
                 stderr=log)
         (UNIFIED / self.name).mkdir(exist_ok=True)
 
+    def listens(self):
+        """It, and no other agent that may run here."""
+        run = subprocess.run([AGENT, "unprotect", "--control", self.name, "--pid", "1"], capture_output=True, text=True,
+                             check=False)
+        return "process 1 is not protected" in run.stderr
+
     def container(self):
         path = UNIFIED / self.name / f"c{len(self.made)}"
         path.mkdir()
@@ -107,14 +113,9 @@ class Registration(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
         self.agent = Agent(self.folder)
-        self.assertTrue(wait_until(self.answers), (self.folder / "log").read_text())
+        self.assertTrue(wait_until(self.agent.listens), (self.folder / "log").read_text())
         self.before = self.agent.maps()
         self.addCleanup(lambda: self.assertEqual(self.agent.end(), 0))
-
-    def answers(self):
-        """Listens, not only guards: whoever is in no cgroup of its own is refused."""
-        said = subprocess.run([REGISTRANT, "once"], capture_output=True, text=True, check=False).stdout
-        return said == "answer ECONNREFUSED\n"
 
     def enter(self, **options):
         """A registrant that is protected and waits."""
@@ -171,7 +172,7 @@ class Registration(unittest.TestCase):
                                           stdout=subprocess.PIPE).stdout)
         self.agent.end()
         self.agent = Agent(self.folder, "--trust-key", public)
-        self.assertTrue(wait_until(self.answers))
+        self.assertTrue(wait_until(self.agent.listens))
         said, _ = self.agent.run(other, "once").communicate(timeout=30)
         self.assertEqual(said, "answer EALREADY\n")
         accepted = self.agent.audit(decision="accepted")[0]
@@ -183,7 +184,7 @@ class Registration(unittest.TestCase):
         said, _ = self.agent.run(REGISTRANT, "once").communicate(timeout=30)
         os.kill(self.agent.process.pid, signal.SIGCONT)
         self.assertEqual(said, "answer EHOSTDOWN\n")
-        self.assertTrue(wait_until(self.answers))
+        self.assertTrue(wait_until(self.agent.listens))
         self.enter().communicate()
 
     def test_the_operator_takes_the_protection_off(self):
@@ -259,8 +260,7 @@ class Readers(unittest.TestCase):
     def agent(self, *options):
         agent = Agent(self.folder, *options)
         self.addCleanup(agent.end)
-        self.assertTrue(wait_until(lambda: "ECONNREFUSED" in subprocess.run(
-            [REGISTRANT, "once"], capture_output=True, text=True, check=False).stdout), (self.folder / "log").read_text())
+        self.assertTrue(wait_until(agent.listens), (self.folder / "log").read_text())
         return agent
 
     def victim(self, agent):

@@ -174,6 +174,20 @@ class Terminal(unittest.TestCase):
             for control in (b"\033", b"\xc2\x9b", b"\r"):
                 self.assertNotIn(control, said)
 
+    def test_a_nodes_file_cannot_write_to_the_terminal(self):
+        nodes = {"apiVersion": "v1", "kind": "List", "items": [
+            {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name},
+             "status": {"nodeInfo": {"kernelVersion": "6.12\033[2J"}}} for name in ("a\033[2J", "b" * 80)]}
+        with tempfile.NamedTemporaryFile("w") as file:
+            json.dump(nodes, file)
+            file.flush()
+            done = cloudtaser("explain", "-f", HERE / "cases/inject-json-one/input.yaml", *VAULT,
+                              "--nodes-file", file.name)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn(b"a?[2J ", done.stdout)
+        self.assertIn(b"b" * 80 + b"  55/75", done.stdout)
+        self.assertNotIn(b"\033", done.stdout)
+
     def test_what_cannot_be_written_is_an_error(self):
         with open("/dev/full", "wb") as full:
             done = subprocess.run([PROGRAM, "--help"], stdout=full, stderr=subprocess.PIPE,

@@ -114,6 +114,15 @@ class Cluster(unittest.TestCase):
         self.kubeconfig.rename(self.folder / ".kube/config")
         self.assertEqual(len(self.explain("-f", self.manifest)["nodes"]), 1204)
 
+    def test_a_context_without_a_user(self):
+        """As kubectl writes it for `kubectl proxy`."""
+        config = json.loads(self.server.kubeconfig())
+        config["contexts"][0]["context"]["user"] = ""
+        config["users"] = None
+        self.kubeconfig.write_text(json.dumps(config))
+        self.assertEqual(len(self.explain("-f", self.manifest, "--kubeconfig", self.kubeconfig)["nodes"]),
+                         1204)
+
     def test_a_context_by_name(self):
         both = json.loads(self.server.kubeconfig())
         both["current-context"] = "away"
