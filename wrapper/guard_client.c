@@ -44,8 +44,9 @@ static void set_mask(int how, const uint64_t *mask, uint64_t *old)
     (void)syscall(SYS_rt_sigprocmask, how, mask, old, KERNEL_SET_SIZE);
 }
 
-// The answer by signal, which is pending by now if there is one. Those that somebody else has sent are
-// somebody else's: they go back to the end of the queue.
+// The answer by signal, which is pending by now if there is one. All of the kernel's are taken, for two guards
+// at once give two, and one left pending would end this process. Those that somebody else has sent are somebody
+// else's: they go back to the end of the queue.
 static int take_signal(void)
 {
     const uint64_t set = set_of_answers();
@@ -59,11 +60,11 @@ static int take_signal(void)
         if (number <= 0) {
             break;
         }
-        if (info->si_code == SI_KERNEL) {
+        if (info->si_code != SI_KERNEL) {
+            n++;
+        } else if (answer == EINVAL) {
             answer = answers[number - CT_GUARD_SIGNAL];
-            break;
         }
-        n++;
     }
     for (size_t i = 0; i < n; i++) {
         (void)syscall(SYS_rt_sigqueueinfo, getpid(), others[i].si_signo, &others[i]);
@@ -78,9 +79,8 @@ int ct_guard_ask(unsigned operation, unsigned long argument)
     set_mask(SIG_BLOCK, &set, &before); // an answer that is not blocked would end this process
     int saved = errno;
     int answer = prctl(CT_GUARD_MAGIC, operation, argument, 0UL, 0UL) == 0 ? 0 : errno;
-    if (answer == EINVAL) {
-        answer = take_signal();
-    }
+    int told = take_signal();
+    answer = answer == EINVAL ? told : answer;
     errno = saved;
     set_mask(SIG_SETMASK, &before, NULL);
     return answer;
