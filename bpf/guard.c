@@ -505,7 +505,13 @@ void ct_guard_free(struct ct_guard *guard)
     if (guard == NULL) {
         return;
     }
+    const __u32 self = (__u32)getpid();
     ring_buffer__free(guard->events);
+    // Programs run on for a moment after they were detached, and this process's own are no attackers any more: the
+    // sanitizers look for leaks at the end, by a tracer.
+    if (guard->base != NULL) {
+        (void)bpf_map_delete_elem(ct_guard_map(guard, "ct_marks"), &self);
+    }
     if (guard->loader.stays && guard->pinned.links == 0) {
         ct_loader_take_back(&guard->loader);
     }
