@@ -23,8 +23,8 @@ struct ct_peek {
 
 // True when the body is a well-formed AdmissionReview v1 with a uid and an object, for no subresource,
 // and the word "cloudtaser" stands nowhere in it. False for everything else, and for everything
-// unusual (characters beyond ASCII, rare escapes, long numbers, deep nesting, keys that stand twice):
-// such a body is to be read in earnest, errors are found there. One pass, no memory.
+// unusual (characters beyond ASCII, rare escapes, long numbers, deep nesting, keys that stand twice
+// among those that decide it): such a body is to be read in earnest, errors are found there. One pass, no memory.
 bool ct_peek_skippable(const char *body, size_t len, struct ct_peek *ret);
 
 // Looks for request.uid in a body that JSON's own reader refused, so that the request can be answered

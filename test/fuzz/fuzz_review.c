@@ -39,17 +39,17 @@ static void set_up(void)
     }
 }
 
-// What the quick look passes over must be what a reading in earnest passes over.
+// What the quick look passes over must be what a reading in earnest passes over. Only a key that stands twice where
+// nothing of ours can be is refused in earnest and let be by the quick look: jansson alone takes it.
 static void check_peek(const char *body, size_t len)
 {
     struct ct_peek peek;
     if (!ct_peek_skippable(body, len, &peek)) {
         return;
     }
-    CT_AUTO_JSON document = NULL;
+    CT_AUTO_JSON document = json_loadb(body, len, JSON_ALLOW_NUL, NULL);
     struct ct_review review;
-    if (ct_json_parse(body, len, "the body", &document, NULL) != 0 ||
-        ct_review_read(document, &review, NULL) != 0 || review.object == NULL ||
+    if (document == NULL || ct_review_read(document, &review, NULL) != 0 || review.object == NULL ||
         *review.subresource != '\0' || strlen(review.uid) != peek.uid.len ||
         memcmp(review.uid, peek.uid.text, peek.uid.len) != 0 || review.dry_run != peek.dry_run ||
         ct_annotations_opted_in(ct_json_at(review.object, "metadata", "annotations", NULL), NULL)) {
