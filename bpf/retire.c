@@ -3,8 +3,8 @@
 
 #include <jansson.h>
 #include <string.h>
-#include <time.h>
 
+#include "clock.h"
 #include "ct_version.h"
 #include "json.h"
 #include "kube.h"
@@ -77,13 +77,6 @@ struct retiring {
     struct ct_err *err;
 };
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 // *ret is NULL when there is no such thing.
 static int ask(struct retiring *r, const char *method, const char *path, const char *body,
                json_t **ret)
@@ -131,7 +124,7 @@ static int is_done(struct retiring *r)
 static int retire(struct retiring *r, unsigned timeout_ms)
 {
     CT_AUTO_JSON set = NULL;
-    int64_t end = now_ms() + timeout_ms;
+    uint64_t end = ct_clock_ms() + timeout_ms;
     int rc = ask(r, "PATCH", r->path, patch, &set);
     if (rc < 0 || set == NULL) {
         return rc;
@@ -141,7 +134,7 @@ static int retire(struct retiring *r, unsigned timeout_ms)
         if (rc != 0) {
             return rc < 0 ? rc : 0;
         }
-        if (now_ms() > end) {
+        if (ct_clock_ms() > end) {
             return ct_err_set(r->err, CT_EUNAVAIL,
                               "after %u s there are nodes whose agent has not gone: those with the "
                               "label " CT_LABEL_PREFIX

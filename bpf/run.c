@@ -9,10 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "agent_metrics.h"
+#include "clock.h"
 #include "httpd_listen.h"
 #include "prover.h"
 #include "report.h"
@@ -52,13 +52,6 @@ struct ct_run {
     int rc;
     bool stop;
 };
-
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 // ---- lines ----
 
@@ -136,7 +129,7 @@ static void on_event(void *cls, const struct ct_event *event)
 {
     struct ct_run *run = cls;
     struct ct_place victim = {0};
-    if (!ct_report_event(run->report, event, now_ms(), &victim)) {
+    if (!ct_report_event(run->report, event, ct_clock_ms(), &victim)) {
         return;
     }
     for (size_t i = 0; i < run->n_parts; i++) {
@@ -288,9 +281,9 @@ static void tick(struct ct_run *run, int64_t now)
 
 static void turn(struct ct_run *run)
 {
-    int64_t now = now_ms();
+    int64_t now = ct_clock_ms();
     bool waited = wait_for(run, now) > 0;
-    now = now_ms();
+    now = ct_clock_ms();
     if (waited && run->fds[FD_SIGNAL].revents != 0) {
         on_signal(run, now);
     }
@@ -320,7 +313,7 @@ int ct_run_loop(struct ct_run *run, struct ct_err *err)
     run->err = err;
     tell_start(run);
     run->tell_selftest = true;
-    run->prove_ms = now_ms();
+    run->prove_ms = ct_clock_ms();
     while (!run->stop && run->rc == 0) {
         turn(run);
     }

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
+#include "clock.h"
 #include "ct_version.h"
 #include "json.h"
 #include "kube.h"
@@ -77,13 +78,6 @@ struct teller {
     uint64_t lost;
     char trouble[512]; // the last that was logged
 };
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000 + 1;
-}
 
 void ct_tell_apply_path(const char *node, struct ct_buf *out)
 {
@@ -183,7 +177,7 @@ static void note(struct teller *t, int rc, const struct ct_err *err)
         return;
     }
     t->failures++;
-    t->not_before = now_ms() + ct_kube_backoff(t->failures, 0);
+    t->not_before = ct_clock_ms() + ct_kube_backoff(t->failures, 0);
     if (strcmp(t->trouble, err->msg) != 0) {
         (void)snprintf(t->trouble, sizeof(t->trouble), "%s", err->msg);
         ct_log(CT_LOG_WARN, "cannot tell the cluster: %s", err->msg);
@@ -193,7 +187,7 @@ static void note(struct teller *t, int rc, const struct ct_err *err)
 static void tell_labels(struct teller *t)
 {
     struct ct_err err = {0};
-    uint64_t now = now_ms();
+    uint64_t now = ct_clock_ms();
     if (!t->has_facts || now < t->not_before) {
         return;
     }
@@ -224,7 +218,7 @@ static void tell_labels(struct teller *t)
 static void tell_event(struct teller *t)
 {
     struct ct_err err = {0};
-    if (t->n == 0 || now_ms() < t->not_before) {
+    if (t->n == 0 || ct_clock_ms() < t->not_before) {
         return;
     }
     int rc = write_event(t, &t->queue[t->first], &err);
@@ -279,7 +273,7 @@ static bool receive(struct teller *t, int timeout_ms)
 
 static int until_due(const struct teller *t)
 {
-    uint64_t now = now_ms();
+    uint64_t now = ct_clock_ms();
     if (t->not_before > now) {
         return t->not_before - now < TICK_MS ? (int)(t->not_before - now) : TICK_MS;
     }
@@ -306,7 +300,7 @@ static int tell(const struct settings *settings, struct ct_err *err)
         return rc;
     }
     if (getrandom(&t.number, sizeof(t.number), 0) != (ssize_t)sizeof(t.number)) {
-        t.number = now_ms();
+        t.number = ct_clock_ms();
     }
     while (!receive(&t, until_due(&t))) {
         tell_labels(&t);

@@ -7,6 +7,7 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "clock.h"
 #include "ct_version.h"
 #include "file.h"
 #include "http.h"
@@ -39,13 +40,6 @@ struct transfer {
     int verdict; // of a callback, or of a bound that was met
     struct ct_err *err;
 };
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 int ct_kube_init(struct ct_err *err)
 {
@@ -175,7 +169,7 @@ static void tell_opened(struct transfer *t)
     (void)curl_easy_getinfo(t->kube->easy, CURLINFO_RESPONSE_CODE, &status);
     if (status / 100 == 2) {
         t->opened = true;
-        t->last_byte = now_ms();
+        t->last_byte = ct_clock_ms();
         t->stream->opened(t->stream->cls);
     }
 }
@@ -185,7 +179,7 @@ static size_t on_body(char *data, size_t size, size_t n, void *user)
     struct transfer *t = user;
     size_t len = size * n;
     long status = 0;
-    t->last_byte = now_ms();
+    t->last_byte = ct_clock_ms();
     (void)curl_easy_getinfo(t->kube->easy, CURLINFO_RESPONSE_CODE, &status);
     if (t->stream != NULL && status / 100 == 2) {
         tell_opened(t);
@@ -289,7 +283,7 @@ static int look_around(struct transfer *t, const struct ct_kube_request *request
         t->verdict = t->stream->idle(t->stream->cls, t->err);
     }
     if (t->verdict == 0 && t->stream != NULL && t->stream->silence_ms > 0 &&
-        now_ms() - t->last_byte > t->stream->silence_ms) {
+        ct_clock_ms() - t->last_byte > t->stream->silence_ms) {
         t->verdict = ct_err_set(t->err, CT_EUNAVAIL, "%s%.*s: nothing was heard for %u s",
                                 t->kube->config.server, (int)strcspn(request->path, "?"),
                                 request->path, t->stream->silence_ms / 1000);
@@ -395,7 +389,7 @@ static int run(struct transfer *t, const struct ct_kube_request *request, const 
     struct ct_kube *kube = t->kube;
     CURLcode rc = set_request(t, request, url, headers);
     kube->errbuf[0] = '\0';
-    t->last_byte = now_ms();
+    t->last_byte = ct_clock_ms();
     if (rc == CURLE_OK) {
         rc = drive(t, request);
     }
@@ -466,7 +460,7 @@ int ct_kube_send(struct ct_kube *kube, const struct ct_kube_request *request,
                  struct ct_kube_answer *answer, struct ct_err *err)
 {
     struct transfer t = {.kube = kube, .answer = answer, .err = err};
-    uint64_t start = now_ms();
+    uint64_t start = ct_clock_ms();
     answer->status = 0;
     answer->body.max = answer->body.max > 0 ? answer->body.max : MAX_SENTENCE;
     for (unsigned attempt = 1;; attempt++) {
@@ -476,7 +470,8 @@ int ct_kube_send(struct ct_kube *kube, const struct ct_kube_request *request,
             return rc;
         }
         unsigned wait = ct_kube_backoff(attempt, answer->retry_after);
-        if (now_ms() - start + wait > kube->options.retry_budget_ms || ct_kube_sleep(kube, wait)) {
+        if (ct_clock_ms() - start + wait > kube->options.retry_budget_ms ||
+            ct_kube_sleep(kube, wait)) {
             return rc;
         }
     }

@@ -5,10 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "clock.h"
 
 #define PATIENCE_MS 5000 // for a connection, from its first byte's chance to the last
 #define PAUSE_MS 200     // when a connection cannot be taken: no descriptor is left
@@ -83,13 +83,6 @@ size_t ct_scrape_answer(int status, const char *body, char *out, size_t size)
 
 // ---- connections
 
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 static void end(struct ct_scrape_connection *c)
 {
     if (c->fd >= 0) {
@@ -136,11 +129,12 @@ static void take_connection(struct ct_scrape *scrape)
     int fd = accept4(scrape->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0) {
         bool none = errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
-        scrape->blind_until_ms = none ? now_ms() + PAUSE_MS : 0;
+        scrape->blind_until_ms = none ? ct_clock_ms() + PAUSE_MS : 0;
         return;
     }
     struct ct_scrape_connection *c = make_room(scrape);
-    *c = (struct ct_scrape_connection){.fd = fd, .end_ms = now_ms() + PATIENCE_MS, .data = c->data};
+    *c = (struct ct_scrape_connection){
+        .fd = fd, .end_ms = ct_clock_ms() + PATIENCE_MS, .data = c->data};
 }
 
 static void go_on(struct ct_scrape *scrape, struct ct_scrape_connection *c)
@@ -171,7 +165,7 @@ static void go_on(struct ct_scrape *scrape, struct ct_scrape_connection *c)
 // Index 0 is the listener, i + 1 connection number i.
 void ct_scrape_wait(struct ct_scrape *scrape, struct pollfd fds[CT_SCRAPE_FDS], int *timeout_ms)
 {
-    int64_t now = now_ms();
+    int64_t now = ct_clock_ms();
     int64_t next = *timeout_ms < 0 ? -1 : now + *timeout_ms;
     bool blind = scrape->blind_until_ms > now;
     fds[0] = (struct pollfd){.fd = blind ? -1 : scrape->listener, .events = POLLIN};

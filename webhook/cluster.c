@@ -5,8 +5,8 @@
 #include <malloc.h>
 #include <pthread.h>
 #include <string.h>
-#include <time.h>
 
+#include "clock.h"
 #include "kube.h"
 #include "log.h"
 #include "scratch.h"
@@ -47,13 +47,6 @@ struct ct_cluster {
     unsigned long retry_after;
 };
 
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 const char *ct_cluster_event_name(enum ct_cluster_event event)
 {
     static const char *const names[CT_CLUSTER_EVENT_COUNT] = {
@@ -73,7 +66,7 @@ static void count(struct ct_cluster *c, enum ct_cluster_event event)
 
 static void heard(struct ct_cluster *c)
 {
-    atomic_store(&c->heard_ms, now_ms());
+    atomic_store(&c->heard_ms, ct_clock_ms());
     atomic_store(&c->in_contact, true);
     if (c->logged_ms != 0) {
         ct_log(CT_LOG_INFO, "the API server %s answers again", ct_kube_server(c->kube));
@@ -92,7 +85,7 @@ static void set_trouble(struct ct_cluster *c, const char *sentence)
 // At once, and then once a minute.
 static void tell_trouble(struct ct_cluster *c, const struct ct_err *err)
 {
-    uint64_t now = now_ms();
+    uint64_t now = ct_clock_ms();
     int64_t age = ct_cluster_age(c);
     set_trouble(c, err->msg);
     if (c->logged_ms != 0 && now - c->logged_ms < LOG_EVERY_MS) {
@@ -119,7 +112,7 @@ int64_t ct_cluster_age(const struct ct_cluster *c)
         return -1;
     }
     uint64_t then = atomic_load(&c->heard_ms);
-    uint64_t now = now_ms();
+    uint64_t now = ct_clock_ms();
     return atomic_load(&c->in_contact) || now < then ? 0 : (int64_t)(now - then);
 }
 
@@ -183,7 +176,7 @@ static int publish(struct ct_cluster *c, const struct ct_nodes *const *parts, si
 static int flush(struct ct_cluster *c, struct ct_err *err)
 {
     const struct ct_nodes *parts[MAX_PENDING + 1];
-    uint64_t start = now_ms();
+    uint64_t start = ct_clock_ms();
     parts[0] = atomic_load(&c->watch->nodes); // this thread alone replaces them
     for (size_t i = 0; i < c->n_pending; i++) {
         parts[i + 1] = c->pending[i];
@@ -191,7 +184,7 @@ static int flush(struct ct_cluster *c, struct ct_err *err)
     int r = publish(c, parts, c->n_pending + 1, err);
     drop(c->pending, c->n_pending);
     c->n_pending = 0;
-    c->publish_ms = now_ms() - start;
+    c->publish_ms = ct_clock_ms() - start;
     return r;
 }
 
@@ -202,7 +195,7 @@ static int on_idle(void *cls, struct ct_err *err)
     struct ct_cluster *c = cls;
     uint64_t wait = c->publish_ms * 10;
     wait = wait > c->kind->gather_ms ? wait : c->kind->gather_ms;
-    if (c->n_pending == 0 || now_ms() - c->pending_since < wait) {
+    if (c->n_pending == 0 || ct_clock_ms() - c->pending_since < wait) {
         return 0;
     }
     return flush(c, err);
@@ -314,7 +307,7 @@ static int list_all(struct ct_cluster *c, long *status, struct ct_err *err)
 {
     struct ct_kube_answer answer = {.body = {.max = MAX_PAGE_BYTES}};
     __attribute__((cleanup(listing_done))) struct listing l = {.n = 0};
-    uint64_t start = now_ms();
+    uint64_t start = ct_clock_ms();
     int r = read_pages(c, &l, &answer, err);
     *status = answer.status;
     c->retry_after = answer.retry_after;
@@ -328,7 +321,7 @@ static int list_all(struct ct_cluster *c, long *status, struct ct_err *err)
         heard(c);
         ct_log(CT_LOG_INFO, "%zu %s listed from %s in %" PRIu64 " ms",
                ct_nodes_count(atomic_load(&c->watch->nodes)), c->kind->plural,
-               ct_kube_server(c->kube), now_ms() - start);
+               ct_kube_server(c->kube), ct_clock_ms() - start);
     }
     // The documents are many times larger than what is kept of them.
     (void)malloc_trim(0);
@@ -364,7 +357,7 @@ static int take_item(struct ct_cluster *c, json_t *object, bool gone, struct ct_
     if (gone) {
         ct_nodes_mark_gone(part);
     }
-    c->pending_since = c->n_pending == 0 ? now_ms() : c->pending_since;
+    c->pending_since = c->n_pending == 0 ? ct_clock_ms() : c->pending_since;
     c->pending[c->n_pending++] = ct_steal(&part);
     return c->n_pending == MAX_PENDING ? flush(c, err) : 0;
 }
@@ -480,14 +473,14 @@ static void *run(void *arg)
         struct ct_err err = {0};
         long status = 0;
         bool listing = c->version[0] == '\0';
-        uint64_t start = now_ms();
+        uint64_t start = ct_clock_ms();
         int r = listing ? list_all(c, &status, &err) : watch_all(c, &status, &err);
         unsigned wait = 0;
         if (r < 0) {
             fail(c, status, &err);
             wait = status == 410 && c->failures == 1 ? 0
                                                      : ct_kube_backoff(c->failures, c->retry_after);
-        } else if (!listing && now_ms() - start < 1000) {
+        } else if (!listing && ct_clock_ms() - start < 1000) {
             wait =
                 1000; // a server that ends every watch at once is not to be asked without a pause
         }

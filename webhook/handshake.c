@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "handshake.h"
 
-#include <time.h>
-
+#include "clock.h"
 #include "log.h"
 
 #define EVERY_MS 5000
@@ -18,13 +17,6 @@ void ct_handshake_init(struct ct_handshake *h)
 void ct_handshake_done(struct ct_handshake *h)
 {
     (void)pthread_mutex_destroy(&h->lock);
-}
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 static void set_trouble(struct ct_handshake *h, const char *sentence)
@@ -51,11 +43,11 @@ void ct_handshake_check(struct ct_handshake *h, struct ct_httpd *httpd, const ch
 {
     struct ct_err err = {0};
     bool due = atomic_exchange(&h->due, false);
-    if (!due && h->failures == 0 && now_ms() < h->next_ms) {
+    if (!due && h->failures == 0 && ct_clock_ms() < h->next_ms) {
         return;
     }
     int r = ct_httpd_probe(httpd, authorities, name, &err);
-    h->next_ms = now_ms() + EVERY_MS;
+    h->next_ms = ct_clock_ms() + EVERY_MS;
     if (r < 0) {
         fail(h, r, &err);
         return;

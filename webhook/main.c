@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "clock.h"
 #include "ct_version.h"
 #include "kube.h"
 #include "log.h"
@@ -21,20 +22,13 @@ static void limit_memory(void)
     (void)mallopt(M_TRIM_THRESHOLD, 512 * 1024);
 }
 
-static long long now_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (long long)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 // Waits for a signal, and looks at the files each second meanwhile. Returns 0 when there was none for
 // so long; a negative time is no bound.
 static int wait_for_signal(struct ct_webhook *webhook, const sigset_t *signals, long long ms)
 {
-    long long end = now_ms() + ms;
+    long long end = ct_clock_ms() + ms;
     for (;;) {
-        long long left = ms < 0 ? 1000 : end - now_ms();
+        long long left = ms < 0 ? 1000 : end - ct_clock_ms();
         if (left <= 0) {
             return 0;
         }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "assume.h"
+#include "clock.h"
 #include "log.h"
 #include "lookup.h"
 #include "metrics_server.h"
@@ -71,8 +72,7 @@ static void wait_for(struct ct_beside *b, int ms);
 // A tenth of the interval is chance, so that pods which started together do not come together.
 static void plan_look(struct ct_beside *b)
 {
-    b->look_ms =
-        ct_vault_now_ms() + b->interval_ms - ct_vault_chance_below(b->interval_ms / 10 + 1);
+    b->look_ms = ct_clock_ms() + b->interval_ms - ct_vault_chance_below(b->interval_ms / 10 + 1);
 }
 
 // To the app itself: a shell above it would not pass the signal on, but die of it. That launcher reaps the
@@ -156,7 +156,7 @@ static int due_in(const struct ct_beside *b)
     if (b->refresh == NULL) {
         return renewal;
     }
-    uint64_t now = ct_vault_now_ms();
+    uint64_t now = ct_clock_ms();
     int look = b->look_ms > now ? (int)(b->look_ms - now) : 0;
     return renewal >= 0 && renewal < look ? renewal : look;
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "assume.h"
+#include "clock.h"
 #include "exit_code.h"
 #include "spawn.h"
 #include "supervise.h"
@@ -237,18 +238,11 @@ static int drain(struct ct_chain *c, pid_t *ret_found, struct ct_err *err)
     return 0;
 }
 
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 // Waits for a signal, and for no longer than until it is time to tell that this takes long.
 static void take_signal(struct ct_chain *c, uint64_t late_at_ms)
 {
     const uint64_t all = ALL_SIGNALS;
-    uint64_t now = now_ms();
+    uint64_t now = ct_clock_ms();
     uint64_t left = late_at_ms > now ? late_at_ms - now : 0;
     const struct timespec patience = {.tv_sec = (time_t)(left / 1000),
                                       .tv_nsec = (long)(left % 1000) * 1000000};
@@ -256,7 +250,7 @@ static void take_signal(struct ct_chain *c, uint64_t late_at_ms)
     if (syscall(SYS_rt_sigtimedwait, &all, &info, c->late != NULL ? &patience : NULL, sizeof(all)) >
         0) {
         ct_supervise_forward(&info, c->child);
-    } else if (c->late != NULL && now_ms() >= late_at_ms) {
+    } else if (c->late != NULL && ct_clock_ms() >= late_at_ms) {
         c->late(c->cls);
         c->late = NULL;
     }
@@ -264,7 +258,7 @@ static void take_signal(struct ct_chain *c, uint64_t late_at_ms)
 
 static int wait_for_exec(struct ct_chain *c, pid_t *ret_found, struct ct_err *err)
 {
-    const uint64_t late_at_ms = now_ms() + c->late_ms;
+    const uint64_t late_at_ms = ct_clock_ms() + c->late_ms;
     for (;;) {
         int rc = drain(c, ret_found, err);
         if (rc < 0) {

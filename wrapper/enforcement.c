@@ -3,10 +3,10 @@
 
 #include <signal.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "canary.h"
+#include "clock.h"
 #include "guard_call.h"
 #include "tally.h"
 
@@ -17,13 +17,6 @@
 
 static const enum ct_check checks[] = {CT_CHECK_EBPF_CONNECTED, CT_CHECK_KPROBES_ACTIVE};
 static const struct ct_canary_victim own = {.pid = 0};
-
-static int64_t now_ms(void)
-{
-    struct timespec now = {0};
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 void ct_enforcement_prove(const struct ct_enforcement *e, struct ct_facts *facts)
 {
@@ -70,7 +63,7 @@ static void take_outcome(const struct ct_canary_outcome *outcome)
 static int due_in(void *cls)
 {
     const struct ct_enforcement *e = cls;
-    int64_t left = e->due_ms - now_ms();
+    int64_t left = e->due_ms - (int64_t)ct_clock_ms();
     return left > 0 ? (int)left : 0;
 }
 
@@ -78,7 +71,7 @@ static int due_in(void *cls)
 static bool note_failure(struct ct_enforcement *e)
 {
     bool again = ++e->failures < FAILURES_MAX;
-    e->due_ms = now_ms() + (again ? AGAIN_MS : INTERVAL_MS);
+    e->due_ms = (int64_t)ct_clock_ms() + (again ? AGAIN_MS : INTERVAL_MS);
     return again;
 }
 
@@ -86,7 +79,7 @@ static void take_turn(void *cls)
 {
     struct ct_enforcement *e = cls;
     const struct ct_canary_outcome broken = {.verdict = CT_CANARY_BROKEN, .attack = ""};
-    e->due_ms = now_ms() + PATIENCE_MS;
+    e->due_ms = (int64_t)ct_clock_ms() + PATIENCE_MS;
     if (e->canary != 0) {
         (void)kill(e->canary, SIGKILL); // its end tells the rest
         return;
@@ -112,7 +105,7 @@ static void note_end(void *cls, pid_t pid, int status)
     }
     if (outcome.verdict != CT_CANARY_BROKEN) {
         e->failures = 0;
-        e->due_ms = now_ms() + INTERVAL_MS;
+        e->due_ms = (int64_t)ct_clock_ms() + INTERVAL_MS;
     }
     take_outcome(&outcome);
 }
@@ -129,7 +122,7 @@ void ct_enforcement_follow(struct ct_enforcement *e, const struct ct_facts *fact
     // Pods that start together are not to look together.
     unsigned chance = 0;
     (void)syscall(SYS_getrandom, &chance, sizeof(chance), 0);
-    e->due_ms = now_ms() + (int64_t)(chance % INTERVAL_MS);
+    e->due_ms = (int64_t)ct_clock_ms() + (int64_t)(chance % INTERVAL_MS);
     *ret = (struct ct_supervise_chore){
         .due_in = due_in, .run = take_turn, .ended = note_end, .cls = e};
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "clock.h"
 #include "guard_call.h"
 
 #ifndef SI_KERNEL
@@ -137,13 +138,6 @@ static struct ct_guard_standing settle(int answer, bool asked, bool executed)
     return without("the guard's answers to the registration make no sense");
 }
 
-static int64_t now_ms(void)
-{
-    struct timespec now = {0};
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static bool may_register(int answer)
 {
     return answer == ENOTCONN || answer == ESTALE;
@@ -155,7 +149,7 @@ static void enter(bool executed, bool (*stop)(void *cls), void *cls, struct ct_g
     int registrations = 0;
     bool away = false;
     int answer = ct_guard_ask(CT_GUARD_QUERY, 0);
-    for (int64_t end = now_ms() + PATIENCE_MS; now_ms() < end;) {
+    for (uint64_t end = ct_clock_ms() + PATIENCE_MS; ct_clock_ms() < end;) {
         if (may_register(answer) && registrations < REGISTRATIONS_MAX) {
             bool marked = answer == ESTALE;
             answer = ct_guard_ask(CT_GUARD_REGISTER, make_nonce());

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "clock.h"
 #include "vault_internal.h"
 
 #define FIRST_DELAY_S 1U
@@ -19,7 +20,7 @@
 static void schedule(struct ct_renewal *r)
 {
     const struct ct_vault_lease *lease = ct_vault_lease(r->vault);
-    uint64_t now = ct_vault_now_ms();
+    uint64_t now = ct_clock_ms();
     uint64_t life = (uint64_t)lease->seconds * 1000U;
     uint64_t wait = life * 2 / 3 - ct_vault_chance_below(life / 10 + 1);
     r->failures = 0;
@@ -42,7 +43,7 @@ static void begin_life(struct ct_renewal *r)
         r->idle = false;
         r->action = CT_RENEWAL_LOOK_UP;
         r->end_ms = UINT64_MAX;
-        r->due_ms = ct_vault_now_ms();
+        r->due_ms = ct_clock_ms();
     }
 }
 
@@ -55,7 +56,7 @@ void ct_renewal_begin(struct ct_renewal *r, struct ct_vault *vault, bool by_logi
 
 int ct_renewal_due_ms(const struct ct_renewal *r)
 {
-    uint64_t now = ct_vault_now_ms();
+    uint64_t now = ct_clock_ms();
     if (r->idle) {
         return -1;
     }
@@ -65,7 +66,7 @@ int ct_renewal_due_ms(const struct ct_renewal *r)
 
 int64_t ct_renewal_left_ms(const struct ct_renewal *r)
 {
-    uint64_t now = ct_vault_now_ms();
+    uint64_t now = ct_clock_ms();
     if (r->end_ms == UINT64_MAX) {
         return -1;
     }
@@ -92,7 +93,7 @@ static void succeed(struct ct_renewal *r)
 // Exponential, half of it chance; never past the token's end while it lives.
 static void come_back(struct ct_renewal *r, const struct ct_err *why)
 {
-    uint64_t now = ct_vault_now_ms();
+    uint64_t now = ct_clock_ms();
     bool ended = now >= r->end_ms;
     unsigned step = r->failures < 9 ? FIRST_DELAY_S << r->failures : LAST_DELAY_S;
     uint64_t wait = (step < LAST_DELAY_S ? step : LAST_DELAY_S) * UINT64_C(1000);
@@ -140,7 +141,7 @@ static void renewed(struct ct_renewal *r)
 
 static void replace_void(struct ct_renewal *r, const struct ct_err *why)
 {
-    r->end_ms = ct_vault_now_ms();
+    r->end_ms = ct_clock_ms();
     if (why != NULL && (r->by_login || !r->told_trouble)) {
         r->told_trouble = true;
         tell(r, CT_LOG_WARN,
@@ -195,7 +196,7 @@ static void renew(struct ct_renewal *r)
         renewed(r);
     } else if (refused(r, rc)) {
         refused_renewal(r, &why);
-    } else if (ct_vault_now_ms() >= r->end_ms) {
+    } else if (ct_clock_ms() >= r->end_ms) {
         log_in(r);
     } else {
         come_back(r, &why);

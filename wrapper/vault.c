@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "clock.h"
 #include "vault_internal.h"
 
 #include <stdint.h>
@@ -15,18 +16,11 @@
 #define WAIT_SLICE_MS 100U
 #define LEAST_TIMEOUT_MS 1000U
 
-uint64_t ct_vault_now_ms(void)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000U + (uint64_t)t.tv_nsec / 1000000U;
-}
-
 uint64_t ct_vault_chance_below(uint64_t n)
 {
     uint64_t chance = 0;
     if (getrandom(&chance, sizeof(chance), GRND_NONBLOCK) != (ssize_t)sizeof(chance)) {
-        chance = ct_vault_now_ms();
+        chance = ct_clock_ms();
     }
     return n > 0 ? chance % n : 0;
 }
@@ -65,7 +59,7 @@ void ct_vault_go_on(struct ct_vault *v, const struct ct_vault_hooks *hooks)
 
 void ct_vault_begin_budget(struct ct_vault *v)
 {
-    v->deadline_ms = ct_vault_now_ms() + v->config->retry_budget_ms;
+    v->deadline_ms = ct_clock_ms() + v->config->retry_budget_ms;
 }
 
 const struct ct_vault_lease *ct_vault_lease(const struct ct_vault *v)
@@ -255,8 +249,8 @@ static bool stopped(const struct ct_vault *v)
 
 static void wait_for(const struct ct_vault *v, unsigned delay_ms)
 {
-    uint64_t end = ct_vault_now_ms() + delay_ms;
-    for (uint64_t now = ct_vault_now_ms(); now < end && !stopped(v); now = ct_vault_now_ms()) {
+    uint64_t end = ct_clock_ms() + delay_ms;
+    for (uint64_t now = ct_clock_ms(); now < end && !stopped(v); now = ct_clock_ms()) {
         uint64_t slice = end - now < WAIT_SLICE_MS ? end - now : WAIT_SLICE_MS;
         const struct timespec t = {.tv_nsec = (long)slice * 1000000L};
         (void)nanosleep(&t, NULL);
@@ -267,7 +261,7 @@ static void wait_for(const struct ct_vault *v, unsigned delay_ms)
 // that gives a healthy Vault the time to answer, and the first try of all, which always has its own.
 static void bound_request(struct ct_vault *v)
 {
-    uint64_t now = ct_vault_now_ms();
+    uint64_t now = ct_clock_ms();
     uint64_t left = v->deadline_ms > now ? v->deadline_ms - now : 0;
     uint64_t limit = v->config->timeout_ms;
     if (v->config->retry_budget_ms != 0 && left < limit) {
@@ -300,7 +294,7 @@ int ct_vault_exchange(struct ct_vault *v, const struct ct_vault_request *rq,
             return rc;
         }
         unsigned delay = backoff_ms(attempt);
-        if (ct_vault_now_ms() + delay >= v->deadline_ms) {
+        if (ct_clock_ms() + delay >= v->deadline_ms) {
             return attempt == 0 ? rc
                                 : ct_err_wrap(why, "given up after %u tries in %u ms", attempt + 1,
                                               v->config->retry_budget_ms);

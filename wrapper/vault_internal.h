@@ -46,7 +46,6 @@ struct ct_vault_request {
     enum ct_exit_code refused_exit;
 };
 
-uint64_t ct_vault_now_ms(void);             // CLOCK_MONOTONIC
 uint64_t ct_vault_chance_below(uint64_t n); // 0 to n - 1; not for secrets
 
 // Wipes and frees a string, and forgets it. NULL is fine.

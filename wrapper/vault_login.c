@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "file.h"
 #include "text.h"
 #include "vault_answer.h"
@@ -271,7 +272,7 @@ int ct_vault_login(struct ct_vault *v, struct ct_err *err)
 {
     bool token = v->config->auth == CT_AUTH_TOKEN;
     char *fresh = NULL;
-    v->deadline_ms = ct_vault_now_ms() + v->config->retry_budget_ms;
+    v->deadline_ms = ct_clock_ms() + v->config->retry_budget_ms;
     if (v->config->token_fd != 0 && v->token != NULL) {
         v->exit_code = CT_EXIT_OTHER;
         v->lease = (struct ct_vault_lease){0};
@@ -303,7 +304,7 @@ int ct_vault_renew(struct ct_vault *v, struct ct_err *err)
     static const struct member nothing[2] = {{NULL, NULL}, {NULL, NULL}};
     struct ct_http_answer answer = {0};
     char *token = NULL;
-    v->deadline_ms = ct_vault_now_ms() + v->config->retry_budget_ms;
+    v->deadline_ms = ct_clock_ms() + v->config->retry_budget_ms;
     int rc = post(v, "auth/token/renew-self", what, v->token, nothing, &answer, err);
     if (rc < 0) {
         return rc;
@@ -321,7 +322,7 @@ int ct_vault_renew(struct ct_vault *v, struct ct_err *err)
 int ct_vault_look_up(struct ct_vault *v, struct ct_err *err)
 {
     struct ct_http_answer answer = {0};
-    v->deadline_ms = ct_vault_now_ms() + v->config->retry_budget_ms;
+    v->deadline_ms = ct_clock_ms() + v->config->retry_budget_ms;
     int rc =
         post(v, "auth/token/lookup-self", "looking the token up", v->token, NULL, &answer, err);
     if (rc < 0) {
