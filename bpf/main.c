@@ -9,22 +9,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "command.h"
 #include "control.h"
-#include "ct_version.h"
 #include "event.h"
 #include "guard.h"
 #include "guard_settings.h"
-#include "option.h"
 #include "probe.h"
 #include "registrar_settings.h"
 #include "retire.h"
 #include "run_main.h"
 #include "tell.h"
 
-// Exit statuses.
-#define EXIT_GOOD 0
-#define EXIT_FAILED 1 // the kernel takes no programs of ours
-#define EXIT_USAGE 2
 #define EXIT_NOT_FOUND 127
 
 #define POLL_MS 100
@@ -212,28 +207,11 @@ static int guard_command(const struct settings *settings, char *const argv[])
     return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILED;
 }
 
-// Options, --help and --version. True: go on. False: *ret is the exit status, and nothing needs freeing.
-static bool begin(const struct ct_option_table *table, int argc, char **argv,
-                  struct settings *settings, int *ret)
-{
-    struct ct_err err = {0};
-    int rc = ct_option_parse(table, argc, argv, settings, &err);
-    *ret = rc < 0 ? EXIT_USAGE : EXIT_GOOD;
-    if (rc == CT_OPTION_HELP) {
-        ct_option_help(table, stdout);
-    } else if (rc == CT_OPTION_VERSION) {
-        (void)printf("cloudtaser-agent %s\n", AGENT_VERSION);
-    } else if (rc < 0) {
-        (void)fprintf(stderr, "%s\n", err.msg);
-    }
-    return rc == CT_OPTION_RUN;
-}
-
 static int run_probe(int argc, char **argv)
 {
     struct settings settings = {0};
     int status;
-    if (begin(&probe_table, argc, argv, &settings, &status)) {
+    if (ct_agent_begin(&probe_table, argc, argv, AGENT_VERSION, &settings, &status)) {
         status = probe(&settings);
         ct_option_free(&probe_table, &settings);
     }
@@ -248,7 +226,7 @@ static int run_guard(int argc, char **argv)
     while (end < argc && strcmp(argv[end], "--") != 0) {
         end++;
     }
-    if (!begin(&guard_table, end, argv, &settings, &status)) {
+    if (!ct_agent_begin(&guard_table, end, argv, AGENT_VERSION, &settings, &status)) {
         return status;
     }
     if (end + 1 < argc) {

@@ -5,12 +5,11 @@
 #include <string.h>
 
 #include "clock.h"
-#include "ct_version.h"
+#include "command.h"
 #include "json.h"
 #include "kube.h"
 #include "label.h"
 #include "log.h"
-#include "option.h"
 
 #define STEP_MS 2000
 #define TRY_MS 10000
@@ -91,8 +90,8 @@ static int ask(struct retiring *r, const char *method, const char *path, const c
     *ret = NULL;
     int rc = ct_kube_send(r->kube, &request, &answer, r->err);
     if (rc == 0) {
-        rc = ct_json_parse(answer.body.data != NULL ? answer.body.data : "", answer.body.len,
-                           "the API server's answer", ret, r->err);
+        rc = ct_json_parse(answer.body.data, answer.body.len, "the API server's answer", ret,
+                           r->err);
     }
     ct_buf_done(&answer.body);
     return rc == -CT_ENOTFOUND ? 0 : rc;
@@ -174,26 +173,17 @@ int ct_retire_main(int argc, char **argv)
 {
     struct settings settings = {0};
     struct ct_err err = {0};
-    int rc = ct_option_parse(&table, argc, argv, &settings, &err);
-    if (rc == CT_OPTION_HELP) {
-        ct_option_help(&table, stdout);
-        return 0;
-    }
-    if (rc == CT_OPTION_VERSION) {
-        (void)printf("cloudtaser-agent %s\n", CT_VERSION);
-        return 0;
-    }
-    if (rc < 0) {
-        (void)fprintf(stderr, "%s\n", err.msg);
-        return 2;
+    int status;
+    if (!ct_agent_begin(&table, argc, argv, CT_VERSION, &settings, &status)) {
+        return status;
     }
     ct_log_init("cloudtaser-agent", CT_LOG_JSON);
-    rc = run(&settings, &err);
+    int rc = run(&settings, &err);
     if (rc < 0) {
         ct_log(CT_LOG_ERROR, "%s", err.msg);
     } else {
         ct_log(CT_LOG_INFO, "no node has anything of the agent any more");
     }
     ct_option_free(&table, &settings);
-    return rc < 0 ? 1 : 0;
+    return rc < 0 ? EXIT_FAILED : EXIT_GOOD;
 }

@@ -38,6 +38,14 @@ static int set(const struct __user_cap_data_struct data[2])
     return (int)syscall(SYS_capset, &header, data);
 }
 
+static int keep(const struct __user_cap_data_struct data[2], struct ct_err *err)
+{
+    if (set(data) != 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
+        return ct_err_errno(err, "cannot give up capabilities");
+    }
+    return 0;
+}
+
 static bool is_kept(int number)
 {
     for (size_t i = 0; i < CT_ARRAY_LEN(kept); i++) {
@@ -93,8 +101,11 @@ int ct_rights_drop(struct ct_err *err)
         data[i].effective = data[i].permitted;
         data[i].inheritable = 0;
     }
-    if (set(data) != 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
-        return ct_err_errno(err, "cannot give up capabilities");
-    }
-    return 0;
+    return keep(data, err);
+}
+
+int ct_rights_drop_all(struct ct_err *err)
+{
+    const struct __user_cap_data_struct none[2] = {0};
+    return keep(none, err);
 }

@@ -13,4 +13,7 @@ CT_CHECKED int ct_rights_check(struct ct_err *err);
 // has, and gives up all others, also for programs that it might execute. Errors: -CT_ESYSTEM.
 CT_CHECKED int ct_rights_drop(struct ct_err *err);
 
+// Gives up every capability of the process, also for programs that it might execute. Errors: -CT_ESYSTEM.
+CT_CHECKED int ct_rights_drop_all(struct ct_err *err);
+
 #endif

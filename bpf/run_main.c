@@ -4,16 +4,12 @@
 #include <stdio.h>
 
 #include "advertise.h"
+#include "command.h"
 #include "control.h"
 #include "guard_settings.h"
-#include "option.h"
 #include "probe.h"
 #include "registrar_settings.h"
 #include "run.h"
-
-#define EXIT_GOOD 0
-#define EXIT_FAILED 1
-#define EXIT_USAGE 2
 
 struct settings {
     struct ct_guard_settings guard;
@@ -113,22 +109,6 @@ static const struct ct_option_table uninstall_table = {
     .options = uninstall_options,
     .n = CT_ARRAY_LEN(uninstall_options),
 };
-
-static bool begin(const struct ct_option_table *table, int argc, char **argv, const char *version,
-                  struct settings *settings, int *ret)
-{
-    struct ct_err err = {0};
-    int rc = ct_option_parse(table, argc, argv, settings, &err);
-    *ret = rc < 0 ? EXIT_USAGE : EXIT_GOOD;
-    if (rc == CT_OPTION_HELP) {
-        ct_option_help(table, stdout);
-    } else if (rc == CT_OPTION_VERSION) {
-        (void)printf("cloudtaser-agent %s\n", version);
-    } else if (rc < 0) {
-        (void)fprintf(stderr, "%s\n", err.msg);
-    }
-    return rc == CT_OPTION_RUN;
-}
 
 // "1.2.3" as a number that grows with it.
 static unsigned version_number(const char *text)
@@ -323,7 +303,7 @@ int ct_run_main(int argc, char **argv, const char *version)
 {
     struct settings settings = {0};
     int status;
-    if (begin(&run_table, argc, argv, version, &settings, &status)) {
+    if (ct_agent_begin(&run_table, argc, argv, version, &settings, &status)) {
         status = run_agent(&settings, version);
         ct_option_free(&run_table, &settings);
     }
@@ -357,7 +337,7 @@ int ct_uninstall_main(int argc, char **argv, const char *version)
 {
     struct settings settings = {0};
     int status;
-    if (begin(&uninstall_table, argc, argv, version, &settings, &status)) {
+    if (ct_agent_begin(&uninstall_table, argc, argv, version, &settings, &status)) {
         status = uninstall(&settings);
         ct_option_free(&uninstall_table, &settings);
     }

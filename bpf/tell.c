@@ -2,20 +2,17 @@
 #include "tell.h"
 
 #include <errno.h>
-#include <linux/capability.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 
 #include "clock.h"
-#include "ct_version.h"
+#include "command.h"
 #include "json.h"
 #include "kube.h"
 #include "log.h"
-#include "option.h"
+#include "rights.h"
 #include "vectors.h"
 
 #define QUEUE 64            // Events that wait for the API server
@@ -127,8 +124,7 @@ static int read_labels(struct teller *t, struct ct_err *err)
     ct_buf_addf(&path, "/api/v1/nodes/%s", t->settings->node);
     int rc = request(t, "GET", &path, NULL, &answer, err);
     if (rc == 0) {
-        rc = ct_json_parse(answer.body.data != NULL ? answer.body.data : "", answer.body.len,
-                           "the node", &node, err);
+        rc = ct_json_parse(answer.body.data, answer.body.len, "the node", &node, err);
     }
     ct_buf_done(&answer.body);
     if (rc == 0) {
@@ -280,21 +276,10 @@ static int until_due(const struct teller *t)
     return t->n > 0 ? 0 : TICK_MS;
 }
 
-// Speaking with a server is all that is done here.
-static int drop_rights(struct ct_err *err)
-{
-    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {0};
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || syscall(SYS_capset, &header, none) != 0) {
-        return ct_err_errno(err, "cannot give up capabilities");
-    }
-    return 0;
-}
-
 static int tell(const struct settings *settings, struct ct_err *err)
 {
     struct teller t = {.settings = settings, .label = {.hold_ms = settings->hold_ms}};
-    int rc = drop_rights(err);
+    int rc = ct_rights_drop_all(err); // speaking with a server is all that is done here
     rc = rc == 0 ? ct_kube_init(err) : rc;
     if (rc < 0) {
         return rc;
@@ -314,24 +299,15 @@ int ct_tell_main(int argc, char **argv)
 {
     struct settings settings = {0};
     struct ct_err err = {0};
-    int rc = ct_option_parse(&table, argc, argv, &settings, &err);
-    if (rc == CT_OPTION_HELP) {
-        ct_option_help(&table, stdout);
-        return 0;
-    }
-    if (rc == CT_OPTION_VERSION) {
-        (void)printf("cloudtaser-agent %s\n", CT_VERSION);
-        return 0;
-    }
-    if (rc < 0) {
-        (void)fprintf(stderr, "%s\n", err.msg);
-        return 2;
+    int status;
+    if (!ct_agent_begin(&table, argc, argv, CT_VERSION, &settings, &status)) {
+        return status;
     }
     ct_log_init("cloudtaser-agent", CT_LOG_JSON);
-    rc = tell(&settings, &err);
+    int rc = tell(&settings, &err);
     if (rc < 0) {
         ct_log(CT_LOG_ERROR, "%s", err.msg);
     }
     ct_option_free(&table, &settings);
-    return rc < 0 ? 1 : 0;
+    return rc < 0 ? EXIT_FAILED : EXIT_GOOD;
 }

@@ -2,14 +2,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "command.h"
 #include "control.h"
-#include "ct_version.h"
-#include "option.h"
 #include "text.h"
-
-#define EXIT_GOOD 0
-#define EXIT_FAILED 1
-#define EXIT_USAGE 2
 
 struct settings {
     int pid;
@@ -78,21 +73,10 @@ static int unprotect(const struct settings *settings)
 int ct_unprotect_main(int argc, char **argv)
 {
     struct settings settings = {0};
-    struct ct_err err = {0};
-    int rc = ct_option_parse(&table, argc, argv, &settings, &err);
-    if (rc == CT_OPTION_RUN) {
-        rc = unprotect(&settings);
+    int status;
+    if (ct_agent_begin(&table, argc, argv, CT_VERSION, &settings, &status)) {
+        status = unprotect(&settings);
         ct_option_free(&table, &settings);
-        return rc;
     }
-    if (rc < 0) {
-        (void)fprintf(stderr, "%s\n", err.msg);
-        return EXIT_USAGE;
-    }
-    if (rc == CT_OPTION_HELP) {
-        ct_option_help(&table, stdout);
-    } else {
-        (void)printf("cloudtaser-agent %s\n", CT_VERSION);
-    }
-    return EXIT_GOOD;
+    return status;
 }

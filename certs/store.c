@@ -51,9 +51,7 @@ static int send(struct round *r, const char *method, const char *path, const cha
 static int get(struct round *r, const char *path, json_t **ret)
 {
     int rc = send(r, "GET", path, NULL, NULL);
-    return rc < 0 ? rc
-                  : ct_json_parse(r->answer.body.data != NULL ? r->answer.body.data : "",
-                                  r->answer.body.len, path, ret, r->err);
+    return rc < 0 ? rc : ct_json_parse(r->answer.body.data, r->answer.body.len, path, ret, r->err);
 }
 
 // ---- the Secret ----

@@ -192,8 +192,7 @@ CT_CHECKED static int get(struct ct_kube *kube, const char *path, json_t **ret, 
     const struct ct_kube_request request = {.method = "GET", .path = path};
     int r = ct_kube_send(kube, &request, &answer, err);
     if (r == 0) {
-        r = ct_json_parse(answer.body.data != NULL ? answer.body.data : "", answer.body.len,
-                          "the API server's answer", ret, err);
+        r = ct_json_parse(answer.body.data, answer.body.len, "the API server's answer", ret, err);
         r = r == -CT_EINVAL ? ct_err_set(err, CT_EPROTO, "the API server answered no JSON") : r;
     }
     ct_buf_done(&answer.body);

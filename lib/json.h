@@ -32,8 +32,8 @@ void ct_json_set_depth(size_t max);
 // it, and json_string_length() tells. A key that stands twice in one object is refused: which of the two
 // counts is a matter of taste. `what` names the document in the sentence ("nodes file /x");
 // content is never quoted in it, for it may be a secret; of what it holds only such a key is named.
-// The document must be an object or an array. Returns a new reference in *ret. CT_EINVAL, CT_ENOMEM.
-// Thread-safe.
+// The document must be an object or an array; no bytes at all may be NULL. Returns a new reference in
+// *ret. CT_EINVAL, CT_ENOMEM. Thread-safe.
 CT_CHECKED int ct_json_parse(const char *data, size_t len, const char *what, json_t **ret,
                              struct ct_err *err);
 
