@@ -20,8 +20,13 @@ static int64_t clock_ns(clockid_t clock)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
+int64_t ct_line_now_ns(void)
+{
+    return clock_ns(CLOCK_REALTIME);
+}
+
 // RFC 3339, with milliseconds.
-static void add_time(struct ct_buf *line, int64_t ns)
+void ct_line_begin_at(struct ct_buf *line, int64_t ns)
 {
     char text[32];
     struct tm tm;
@@ -40,17 +45,17 @@ static void add_node(struct ct_buf *line, const char *node)
 
 void ct_line_begin(struct ct_buf *line, const char *kind, const char *node)
 {
-    add_time(line, clock_ns(CLOCK_REALTIME));
+    ct_line_begin_at(line, ct_line_now_ns());
     ct_line_add(line, "kind", kind);
     add_node(line, node);
 }
 
-static void add_name(struct ct_buf *line, const char *key, const char *name, size_t size)
+void ct_line_add_upto(struct ct_buf *line, const char *key, const char *value, size_t size)
 {
-    char clean[VALUE_MAX];
-    size_t len = strnlen(name, size < sizeof(clean) ? size : sizeof(clean));
+    char clean[1024];
+    size_t len = strnlen(value, size < sizeof(clean) ? size : sizeof(clean));
     for (size_t i = 0; i < len; i++) {
-        clean[i] = (unsigned char)name[i] < 0x80 ? name[i] : '?';
+        clean[i] = (unsigned char)value[i] < 0x80 ? value[i] : '?';
     }
     ct_buf_addf(line, "\"%s\":", key);
     ct_buf_add_json(line, clean, len);
@@ -59,16 +64,21 @@ static void add_name(struct ct_buf *line, const char *key, const char *name, siz
 
 void ct_line_add(struct ct_buf *line, const char *key, const char *value)
 {
-    add_name(line, key, value, VALUE_MAX);
+    ct_line_add_upto(line, key, value, VALUE_MAX);
+}
+
+void ct_line_end(struct ct_buf *line)
+{
+    if (line->len > 0 && line->data[line->len - 1] == ',') {
+        line->len--;
+    }
+    ct_buf_add_str(line, "}\n");
 }
 
 bool ct_line_write(struct ct_buf *line, int fd)
 {
     struct pollfd ready = {.fd = fd, .events = POLLOUT};
-    if (line->len > 0 && line->data[line->len - 1] == ',') {
-        line->len--;
-    }
-    ct_buf_add_str(line, "}\n");
+    ct_line_end(line);
     return !line->failed && line->len <= LINE_MAX_BYTES && poll(&ready, 1, PATIENCE_MS) == 1 &&
            (ready.revents & POLLOUT) != 0 && write(fd, line->data, line->len) == (ssize_t)line->len;
 }
@@ -88,8 +98,8 @@ static void add_attacker(struct ct_buf *line, const struct ct_event *event,
                          const struct ct_event_about *about)
 {
     ct_buf_add_str(line, "\"attacker\":{");
-    add_name(line, "comm", event->comm, sizeof(event->comm));
-    add_name(line, "exe", event->exe, sizeof(event->exe));
+    ct_line_add_upto(line, "comm", event->comm, sizeof(event->comm));
+    ct_line_add_upto(line, "exe", event->exe, sizeof(event->exe));
     if (about != NULL && about->program != NULL) {
         ct_line_add(line, "program", about->program);
     }
@@ -105,7 +115,7 @@ bool ct_event_write(const struct ct_event *event, const struct ct_event_about *a
     CT_AUTO_BUF line = {.max = LINE_MAX_BYTES + 96};
     const struct ct_vector_info *info = ct_vector_info((enum ct_vector)event->vector);
     int64_t since_boot = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC);
-    add_time(&line, since_boot + (int64_t)event->time_ns);
+    ct_line_begin_at(&line, since_boot + (int64_t)event->time_ns);
     ct_line_add(&line, "kind", "attack");
     add_node(&line, about != NULL ? about->node : NULL);
     ct_buf_addf(&line, "\"vector\":\"%s\",\"action\":\"%s\",\"tier\":\"%s\",",

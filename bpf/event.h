@@ -23,9 +23,16 @@ struct ct_event_about {
 
 // A line's beginning, {"time":"…","kind":"…", of now.
 void ct_line_begin(struct ct_buf *line, const char *kind, const char *node);
+// The same with the time alone, {"time":"…", of `ns` since 1970.
+void ct_line_begin_at(struct ct_buf *line, int64_t ns);
+int64_t ct_line_now_ns(void);
 // "key":"value", with bytes that are no ASCII shown as '?'.
 void ct_line_add(struct ct_buf *line, const char *key, const char *value);
-// Ends the line, in which the last comma is dropped, and writes it. False: it did not fit, or who reads
+// The same of a text that ends with `size` bytes or before: 1024 at most.
+void ct_line_add_upto(struct ct_buf *line, const char *key, const char *value, size_t size);
+// Ends the line, in which the last comma is dropped.
+void ct_line_end(struct ct_buf *line);
+// Ends the line and writes it. False: it did not fit, or who reads
 // has not taken it within a second.
 bool ct_line_write(struct ct_buf *line, int fd);
 
