@@ -37,6 +37,12 @@ bool ct_standing_of(pid_t pid, struct ct_standing *ret)
     return true;
 }
 
+bool ct_standing_become(const struct ct_standing *s)
+{
+    return (s->gid == getegid() || syscall(SYS_setresgid, s->gid, s->gid, s->gid) == 0) &&
+           (s->uid == geteuid() || syscall(SYS_setresuid, s->uid, s->uid, s->uid) == 0);
+}
+
 // Only 0 and 1 can be set; what the kernel itself calls 2 is as closed as 0.
 static int get_dumpable(void)
 {

@@ -19,6 +19,10 @@ struct ct_standing {
 // False when /proc does not tell.
 bool ct_standing_of(pid_t pid, struct ct_standing *ret);
 
+// This thread alone becomes that user. Raw system calls: the C library would do it for all threads, and a child
+// that shares memory has none of its own. False: it may not.
+bool ct_standing_become(const struct ct_standing *standing);
+
 struct ct_assumed {
     bool changed;
     uid_t uid; // as they were

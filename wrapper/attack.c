@@ -137,16 +137,10 @@ static unsigned attack(const struct target *t)
     return done;
 }
 
-// This thread alone becomes the target's user without any capability. Raw system calls: the C library
-// would do it for all threads, and a child that shares memory has none of its own.
+// This thread alone becomes the target's user without any capability.
 static bool drop_privileges(const struct target *t)
 {
-    uid_t uid = t->standing.uid;
-    gid_t gid = t->standing.gid;
-    if (gid != getegid() && syscall(SYS_setresgid, gid, gid, gid) != 0) {
-        return false;
-    }
-    if (uid != geteuid() && syscall(SYS_setresuid, uid, uid, uid) != 0) {
+    if (!ct_standing_become(&t->standing)) {
         return false;
     }
     // Fewer are always granted.

@@ -119,12 +119,6 @@ static pid_t fork_raw(void)
     return (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
 }
 
-static bool become(const struct ct_standing *s)
-{
-    return (s->gid == getegid() || syscall(SYS_setresgid, s->gid, s->gid, s->gid) == 0) &&
-           (s->uid == geteuid() || syscall(SYS_setresuid, s->uid, s->uid, s->uid) == 0);
-}
-
 static bool leave(struct notes *notes)
 {
     notes->answer = ct_guard_ask(CT_GUARD_LEAVE, 0);
@@ -138,7 +132,7 @@ _Noreturn static void be_attacker(const struct stage *s, size_t first, pid_t par
     struct notes *notes = s->notes;
     uintptr_t address = s->own ? s->address : s->victim.address;
     volatile long ignored = 0;
-    if (!s->own && !become(&s->victim.standing)) {
+    if (!s->own && !ct_standing_become(&s->victim.standing)) {
         _exit(1);
     }
     end_with(parent); // a change of user clears what was asked for before
