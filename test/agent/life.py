@@ -8,19 +8,17 @@ downgraded, uninstalled; what an agent says of pins that it cannot use; a burst 
 Boots the kernels of tools/build-kernels. Ends with the line `N passed, M failed`.
 """
 
-import concurrent.futures
 import json
-import os
 import pathlib
 import re
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-BUILD = pathlib.Path(os.environ.get("CT_BUILD_DIR") or ROOT / "build")
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(ROOT / "test/rig"))
 
 import machine  # noqa: E402  (the path above must be set first)
+from machine import BUILD  # noqa: E402
 
 # Name, folder of the kernel, boot options, the tier of what reads memory.
 KERNELS = [
@@ -259,22 +257,15 @@ def boot(kernel):
 
 
 def main(arguments):
-    known = [kernel[0] for kernel in KERNELS]
-    for name in arguments:
-        if name not in known:
-            sys.exit(f"life: there is no kernel '{name}'; there are: {', '.join(known)}")
     passed, failed = 0, 0
-    with concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        runs = {k[0]: pool.submit(boot, k) for k in KERNELS if not arguments or k[0] in arguments}
-        for name, future in runs.items():
-            run = future.result()
-            passed += run.passed
-            failed += len(run.failures)
-            memory, tries = run.number("memory", r"(\d+) kB"), run.number("again", r"again (\d+) ")
-            print(f"{'FAIL' if run.failures else 'ok  '} {name}: {run.passed} passed; {memory} kB resident, "
-                  f"{tries} attacks meanwhile", flush=True)
-            for what in run.failures:
-                print(f"FAIL {name}: {what}")
+    for name, run in machine.on_each(machine.chosen(KERNELS, arguments), boot):
+        passed += run.passed
+        failed += len(run.failures)
+        memory, tries = run.number("memory", r"(\d+) kB"), run.number("again", r"again (\d+) ")
+        print(f"{'FAIL' if run.failures else 'ok  '} {name}: {run.passed} passed; {memory} kB resident, "
+              f"{tries} attacks meanwhile", flush=True)
+        for what in run.failures:
+            print(f"FAIL {name}: {what}")
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 

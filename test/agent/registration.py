@@ -7,9 +7,7 @@
 Boots the kernels of tools/build-kernels. Ends with the line `N passed, M failed`.
 """
 
-import concurrent.futures
 import json
-import os
 import pathlib
 import re
 import shutil
@@ -18,11 +16,11 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-BUILD = pathlib.Path(os.environ.get("CT_BUILD_DIR") or ROOT / "build")
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(ROOT / "test/rig"))
 
 import machine  # noqa: E402  (the path above must be set first)
+from machine import BUILD  # noqa: E402
 
 REGISTRANT = BUILD / "test/agent/registrant"
 
@@ -222,17 +220,11 @@ def measure(kernel):
 
 
 def main(wanted):
-    known = [kernel[0] for kernel in KERNELS]
-    for name in wanted:
-        if name not in known:
-            sys.exit(f"registration: there is no kernel '{name}'; there are: {', '.join(known)}")
-    chosen = [kernel for kernel in KERNELS if not wanted or kernel[0] in wanted]
     passed, failed = 0, []
-    with concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for result in pool.map(measure, chosen):
-            passed += result.passed
-            failed += result.failures
-            print(f"{'ok  ' if not result.failures else 'FAIL'} {result.kernel}", flush=True)
+    for name, result in machine.on_each(machine.chosen(KERNELS, wanted), measure):
+        passed += result.passed
+        failed += result.failures
+        print(f"{'ok  ' if not result.failures else 'FAIL'} {name}", flush=True)
     for what in failed:
         print(f"FAIL {what}")
     print(f"{passed} passed, {len(failed)} failed")

@@ -6,7 +6,6 @@ it claims none that it does not have. Everything happens in virtual machines wit
   test/agent/score.py [KERNEL...]
 """
 
-import concurrent.futures
 import json
 import os
 import pathlib
@@ -82,13 +81,17 @@ count() {
     echo "@lines $1 $(wc -l </tmp/said.stays)"
     echo "@metric $1 $(wget -qO- http://127.0.0.1:9107/metrics | grep '^cloudtaser_protection_score')"
 }
+# So often has its wrapper started the app.
+until_started() {
+    for i in $(seq 60); do
+        [ "$(grep -c "started /busybox" "/tmp/said.$1" 2>/dev/null)" = "$2" ] && break
+        sleep 1
+    done
+}
 begin_to_stay() {
     contain stays &
     stays=$!
-    for i in $(seq 60); do
-        grep -q "started /busybox" /tmp/said.stays 2>/dev/null && break
-        sleep 1
-    done
+    until_started stays 1
     sleep 3
     count enforced
 }
@@ -119,16 +122,10 @@ end_to_stay
 RESTART = """
 contain restarts &
 restarts=$!
-for i in $(seq 60); do
-    grep -q "started /busybox" /tmp/said.restarts 2>/dev/null && break
-    sleep 1
-done
+until_started restarts 1
 wget -qO- --header 'X-Vault-Token: root' --post-data '{"data": {"password": "another one"}}' \\
     http://127.0.0.1:8200/v1/secret/data/db >/dev/null
-for i in $(seq 60); do
-    [ "$(grep -c "started /busybox" /tmp/said.restarts)" = 2 ] && break
-    sleep 1
-done
+until_started restarts 2
 runc --root /tmp/runc kill restarts KILL
 wait $restarts
 """
@@ -214,8 +211,8 @@ class Run:
         return "\n".join(self.said.get(name, [])[first:last])
 
 
-def boot(name):
-    kernel, options, script = MACHINES[name]
+def boot(chosen):
+    kernel, options, script = MACHINES[chosen[0]]
     with tempfile.TemporaryDirectory(prefix="cloudtaser-score-") as folder:
         return Run(machine.run(BUILD, kernel, options, [CLOUDTASER, RUNC, WRAPPER], SETUP + script + FINISH,
                                files=files(pathlib.Path(folder))))
@@ -228,8 +225,7 @@ class Score(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        with concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-            cls.runs = dict(zip(cls.wanted, pool.map(boot, cls.wanted)))
+        cls.runs = dict(machine.on_each([(name,) for name in cls.wanted], boot))
 
     def machine(self, name):
         if name not in self.runs:

@@ -123,6 +123,12 @@ class CertManager(TestCase):
         self.wait_injects()
         return webhook, secret
 
+    def take_up(self, webhook, first, second):
+        """As kubelet brings the second certificate."""
+        self.assertEqual(self.shown(webhook), self.first_of(first["tls.crt"]))
+        self.mount(second)
+        wait_until(lambda: self.shown(webhook) == self.first_of(second["tls.crt"]), "it to be shown", 20)
+
     def test_issued_and_renewed(self):
         webhook, first = self.start()
         self.assertIn("cloudtaser-ca", self.subject_of_issuer(first))
@@ -132,9 +138,7 @@ class CertManager(TestCase):
             self.reissue("cloudtaser-webhook")
             second = self.wait_issued(before=first)
             load.goes_on()
-            self.assertEqual(self.shown(webhook), self.first_of(first["tls.crt"]))
-            self.mount(second)
-            wait_until(lambda: self.shown(webhook) == self.first_of(second["tls.crt"]), "it to be shown", 20)
+            self.take_up(webhook, first, second)
             load.goes_on()
         self.assertEqual(load.failures, [])
         self.assertNotEqual(first["tls.key"], second["tls.key"])
@@ -152,9 +156,7 @@ class CertManager(TestCase):
             second = self.wait_issued(before=first)
             wait_until(lambda: all(among(bundle.strip(), renewed) for bundle in self.told()), "the caBundles", 30)
             load.goes_on()
-            self.assertEqual(self.shown(webhook), self.first_of(first["tls.crt"]))
-            self.mount(second)
-            wait_until(lambda: self.shown(webhook) == self.first_of(second["tls.crt"]), "it to be shown", 20)
+            self.take_up(webhook, first, second)
             load.goes_on()
         self.assertEqual(load.failures, [])
 

@@ -2,13 +2,17 @@
 """A virtual machine without a disk: a kernel of tools/build-kernels, and an initial file system that holds busybox,
 cloudtaser-agent, other programs, and one script."""
 
+import concurrent.futures
+import os
 import pathlib
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+BUILD = pathlib.Path(os.environ.get("CT_BUILD_DIR") or ROOT / "build")
 BOOT_SECONDS = 900  # under emulation, on a busy machine
 
 MOUNTS = """mount -t proc proc /proc
@@ -72,3 +76,22 @@ def run(build, kernel, options, programs, script, machine=("-accel", "tcg,thread
              f"console=ttyS0 quiet panic=-1 {options}"],
             stdin=subprocess.DEVNULL, capture_output=True, timeout=BOOT_SECONDS, check=False)
     return said.stdout.decode(errors="replace").replace("\r", "").splitlines()
+
+
+def chosen(kernels, wanted):
+    """Those of `kernels` (tuples, the name first) that have one of these names; all of them without a name. A name that there
+    is not ends the program with a sentence."""
+    known = [kernel[0] for kernel in kernels]
+    for name in wanted:
+        if name not in known:
+            sys.exit(f"{pathlib.Path(sys.argv[0]).stem}: there is no kernel '{name}'; there are: {', '.join(known)}")
+    return [kernel for kernel in kernels if not wanted or kernel[0] in wanted]
+
+
+def on_each(kernels, work):
+    """(Name, what work(kernel) gives) of each, in their order. One machine a processor: each has two, of which one waits most
+    of the time."""
+    with concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        runs = [(kernel[0], pool.submit(work, kernel)) for kernel in kernels]
+        for name, run in runs:
+            yield name, run.result()
