@@ -113,8 +113,7 @@ static const char *program_of(const struct ct_event *event, char *out, size_t si
     return name != NULL && strncmp(name + 1, event->exe, sizeof(event->exe) - 1) == 0 ? out : NULL;
 }
 
-bool ct_report_event(struct ct_report *report, const struct ct_event *event, int64_t now_ms,
-                     struct ct_place *ret_victim)
+bool ct_report_event(struct ct_report *report, const struct ct_event *event, int64_t now_ms)
 {
     char program[512];
     struct ct_event_about about = {.node = report->node};
@@ -131,7 +130,6 @@ bool ct_report_event(struct ct_report *report, const struct ct_event *event, int
         !ct_places_find(report->places, event->victim_cgroup, now_ms, &about.victim)) {
         (void)ct_place_of((pid_t)event->victim, &about.victim);
     }
-    *ret_victim = about.victim;
     if (!ct_event_write(event, &about, report->fd)) {
         report->dropped++;
         report->more[event->vector][event->action]++;

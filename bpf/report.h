@@ -15,10 +15,8 @@ struct ct_report *ct_report_new(const struct ct_guard *guard, const char *node, 
 void ct_report_free(struct ct_report *report); // takes NULL
 CT_DEFINE_AUTO(ct_report, ct_report_free);
 
-// Takes an attack from ct_guard_poll(). True: it was told as a line of its own, and *ret_victim is where its
-// victim belongs. now_ms: CLOCK_MONOTONIC.
-bool ct_report_event(struct ct_report *report, const struct ct_event *event, int64_t now_ms,
-                     struct ct_place *ret_victim);
+// Takes an attack from ct_guard_poll(). True: it was told as a line of its own. now_ms: CLOCK_MONOTONIC.
+bool ct_report_event(struct ct_report *report, const struct ct_event *event, int64_t now_ms);
 
 // Tells what was gathered; at least once a second, and once at the end.
 void ct_report_turn(struct ct_report *report, int64_t now_ms);

@@ -128,13 +128,12 @@ static void tell_unmarked(struct ct_run *run)
 static void on_event(void *cls, const struct ct_event *event)
 {
     struct ct_run *run = cls;
-    struct ct_place victim = {0};
-    if (!ct_report_event(run->report, event, ct_clock_ms(), &victim)) {
+    if (!ct_report_event(run->report, event, ct_clock_ms())) {
         return;
     }
     for (size_t i = 0; i < run->n_parts; i++) {
         if (run->parts[i].attacked != NULL) {
-            run->parts[i].attacked(run->parts[i].cls, event, &victim);
+            run->parts[i].attacked(run->parts[i].cls, event);
         }
     }
 }
@@ -303,7 +302,7 @@ static void turn(struct ct_run *run)
     for (size_t i = 0; i < run->n_parts; i++) {
         bool ready = waited && run->fds[FD_FIXED + CT_SCRAPE_FDS + i].revents != 0;
         if (run->parts[i].turn != NULL && (ticks || ready)) {
-            run->parts[i].turn(run->parts[i].cls, now);
+            run->parts[i].turn(run->parts[i].cls);
         }
     }
 }

@@ -10,7 +10,6 @@
 
 #include "buf.h"
 #include "guard.h"
-#include "place.h"
 
 #define CT_RUN_PARTS 8
 
@@ -19,10 +18,10 @@ struct ct_run_part {
     void *cls;
     // To be waited for: readable calls `turn`. -1 or NULL: nothing but time does.
     int (*fd)(void *cls);
-    // Called when its descriptor is readable, and at least once a second. now_ms: CLOCK_MONOTONIC.
-    void (*turn)(void *cls, int64_t now_ms);
-    // Each refusal that was told of one by one; `victim` is empty when it has ended or is none.
-    void (*attacked)(void *cls, const struct ct_event *event, const struct ct_place *victim);
+    // Called when its descriptor is readable, and at least once a second.
+    void (*turn)(void *cls);
+    // Each refusal that was told of one by one.
+    void (*attacked)(void *cls, const struct ct_event *event);
     // After each self-test: ct_guard_result() has news.
     void (*proven)(void *cls, const struct ct_guard *guard);
     // Appends what it has to say in Prometheus' text format.

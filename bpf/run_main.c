@@ -139,11 +139,10 @@ static int registrar_fd(void *cls)
     return ct_registrar_fd(registration->registrar);
 }
 
-static void registrar_turn(void *cls, int64_t now_ms)
+static void registrar_turn(void *cls)
 {
     const struct registration *registration = cls;
     struct ct_err err = {0};
-    (void)now_ms;
     if (ct_registrar_handle(registration->registrar, &err) < 0) {
         (void)fprintf(stderr, "cloudtaser-agent: %s\n", err.msg);
     }
@@ -169,10 +168,9 @@ static int control_fd(void *cls)
     return ct_control_fd(registration->control);
 }
 
-static void control_turn(void *cls, int64_t now_ms)
+static void control_turn(void *cls)
 {
     const struct registration *registration = cls;
-    (void)now_ms;
     ct_control_handle(registration->control, registration->registrar);
 }
 
@@ -200,10 +198,9 @@ static int add_registration(const struct settings *settings, struct ct_run *run,
 
 // ---- what the cluster is told ----
 
-static void advertise_turn(void *cls, int64_t now_ms)
+static void advertise_turn(void *cls)
 {
     const struct registration *registration = cls;
-    (void)now_ms;
     ct_advertise_tick(registration->advertise);
 }
 
@@ -216,14 +213,12 @@ static void advertise_proven(void *cls, const struct ct_guard *guard)
 }
 
 // On pods that have registered alone: of others no name is known.
-static void advertise_attacked(void *cls, const struct ct_event *event,
-                               const struct ct_place *victim)
+static void advertise_attacked(void *cls, const struct ct_event *event)
 {
     const struct registration *registration = cls;
     const struct ct_registered *known =
         ct_registrar_container(registration->registrar, event->victim_cgroup);
     struct ct_pod_ref pod = {0};
-    (void)victim;
     if (known == NULL || known->pod.pod[0] == '\0' || known->pod.space[0] == '\0') {
         return;
     }
