@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "http.h"
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/ssl.h>
@@ -11,7 +10,7 @@
 #include <strings.h>
 #include <sys/mman.h>
 
-#include "ct_version.h"
+#include "curl_common.h"
 #include "file.h"
 
 // Of a file of certificate authorities; distributions' bundles have a quarter of it.
@@ -190,31 +189,10 @@ void ct_http_trust_free(struct ct_http_trust *trust)
 
 // ---- the client
 
-static void wipe_list(struct curl_slist *list)
-{
-    for (struct curl_slist *i = list; i != NULL; i = i->next) {
-        explicit_bzero(i->data, strlen(i->data));
-    }
-    curl_slist_free_all(list);
-}
-
-static bool append(struct curl_slist **list, const char *line)
-{
-    struct curl_slist *grown = curl_slist_append(*list, line);
-    if (grown == NULL) {
-        return false;
-    }
-    *list = grown;
-    return true;
-}
-
 static CURLcode set_tls(struct ct_http *http)
 {
     CURL *c = http->curl;
     CURLcode rc = CURLE_OK;
-    rc |= curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-    rc |= curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, http->verify ? 1L : 0L);
-    rc |= curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, http->verify ? 2L : 0L);
     // The first is the one that a key share is made for: the cheapest. The others are for servers
     // that have no X25519 (FIPS) and for certificates on the larger curves.
     rc |= curl_easy_setopt(c, CURLOPT_SSL_EC_CURVES, "X25519:P-256:P-384:P-521");
@@ -232,18 +210,12 @@ static CURLcode set_tls(struct ct_http *http)
 static CURLcode set_options(struct ct_http *http, const struct ct_http_options *options)
 {
     CURL *c = http->curl;
-    CURLcode rc = set_tls(http);
-    rc |= curl_easy_setopt(c, CURLOPT_ERRORBUFFER, http->errbuf);
-    rc |= curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
-    rc |= curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L);
-    rc |= curl_easy_setopt(c, CURLOPT_PROXY, ""); // also switches the *_proxy variables off
-    rc |= curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
-    rc |= curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    CURLcode rc = ct_curl_set_common(c, !http->verify, http->errbuf);
+    rc |= set_tls(http);
     rc |= curl_easy_setopt(c, CURLOPT_PATH_AS_IS, 1L);
     rc |= curl_easy_setopt(c, CURLOPT_BUFFERSIZE, 16384L);
     // The least that is allowed: pages of secret memory are dear.
     rc |= curl_easy_setopt(c, CURLOPT_UPLOAD_BUFFERSIZE, 16384L);
-    rc |= curl_easy_setopt(c, CURLOPT_USERAGENT, "cloudtaser/" CT_VERSION);
     rc |= curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, (long)options->connect_timeout_ms);
     rc |= curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, (long)options->timeout_ms);
     rc |= curl_easy_setopt(c, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)options->max_answer);
@@ -266,7 +238,7 @@ int ct_http_new(const struct ct_http_options *options, struct ct_http **ret, str
     http->stop = options->stop;
     http->stop_cls = options->stop_cls;
     if (options->resolved != NULL && options->resolved[0] != '\0' &&
-        !append(&http->resolved, options->resolved)) {
+        !ct_curl_append(&http->resolved, options->resolved)) {
         return ct_err_set(err, CT_ENOMEM, "out of memory for the HTTP client");
     }
     if (http->verify && options->trust == NULL) {
@@ -317,13 +289,13 @@ static bool make_headers(const char *const *headers, bool post, struct curl_slis
 {
     struct curl_slist *list = NULL;
     // "Expect:" without a value: never wait for a 100-continue before the body is sent.
-    bool ok = append(&list, "Accept: application/json") && append(&list, "Expect:") &&
-              (!post || append(&list, "Content-Type: application/json"));
+    bool ok = ct_curl_append(&list, "Accept: application/json") && ct_curl_append(&list, "Expect:") &&
+              (!post || ct_curl_append(&list, "Content-Type: application/json"));
     for (size_t i = 0; ok && headers != NULL && headers[i] != NULL; i++) {
-        ok = append(&list, headers[i]);
+        ok = ct_curl_append(&list, headers[i]);
     }
     if (!ok) {
-        wipe_list(list);
+        ct_curl_wipe(list);
         return false;
     }
     *ret = list;
@@ -510,6 +482,6 @@ int ct_http_request(struct ct_http *http, const char *url, const char *const *he
     (void)curl_easy_setopt(http->curl, CURLOPT_HTTPHEADER, NULL);
     (void)curl_easy_setopt(http->curl, CURLOPT_POSTFIELDS, NULL);
     (void)curl_easy_setopt(http->curl, CURLOPT_WRITEDATA, NULL);
-    wipe_list(list);
+    ct_curl_wipe(list);
     return result;
 }

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kube.h"
 
-#include <curl/curl.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
 
 #include "clock.h"
-#include "ct_version.h"
+#include "curl_common.h"
 #include "file.h"
 #include "http.h"
 #include "json.h"
@@ -209,9 +208,6 @@ static CURLcode set_blob(CURL *c, CURLoption file_option, CURLoption blob_option
 static CURLcode set_tls(CURL *c, struct ct_kube_config *config)
 {
     CURLcode rc = CURLE_OK;
-    rc |= curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-    rc |= curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, config->skip_verify ? 0L : 1L);
-    rc |= curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, config->skip_verify ? 0L : 2L);
     if (config->ca_file != NULL || config->ca_pem != NULL) {
         rc |= curl_easy_setopt(c, CURLOPT_CAPATH, NULL);
         rc |= set_blob(c, CURLOPT_CAINFO, CURLOPT_CAINFO_BLOB, config->ca_file, config->ca_pem);
@@ -228,14 +224,8 @@ static int make_easy(struct ct_kube *kube, struct ct_err *err)
     if (c == NULL) {
         return ct_err_set(err, CT_ENOMEM, "libcurl is out of memory");
     }
-    CURLcode rc = set_tls(c, &kube->config);
-    rc |= curl_easy_setopt(c, CURLOPT_ERRORBUFFER, kube->errbuf);
-    rc |= curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
-    rc |= curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L);
-    rc |= curl_easy_setopt(c, CURLOPT_PROXY, ""); // also switches the *_proxy variables off
-    rc |= curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
-    rc |= curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    rc |= curl_easy_setopt(c, CURLOPT_USERAGENT, "cloudtaser/" CT_VERSION);
+    CURLcode rc = ct_curl_set_common(c, kube->config.skip_verify, kube->errbuf);
+    rc |= set_tls(c, &kube->config);
     rc |= curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, connect > 0 ? (long)connect : 5000L);
     // A peer that vanishes without a word, while nothing is on its way, shows after some 30 s.
     rc |= curl_easy_setopt(c, CURLOPT_TCP_KEEPALIVE, 1L);
@@ -309,21 +299,6 @@ static CURLcode drive(struct transfer *t, const struct ct_kube_request *request)
     }
     (void)curl_multi_remove_handle(kube->multi, kube->easy);
     return rc;
-}
-
-static bool append(struct curl_slist **list, const char *line)
-{
-    struct curl_slist *grown = line != NULL ? curl_slist_append(*list, line) : *list;
-    *list = grown != NULL ? grown : *list;
-    return grown != NULL || line == NULL;
-}
-
-static void wipe_list(struct curl_slist *list)
-{
-    for (struct curl_slist *i = list; i != NULL; i = i->next) {
-        explicit_bzero(i->data, strlen(i->data));
-    }
-    curl_slist_free_all(list);
 }
 
 // libcurl's word on a transfer that did not come to its end.
@@ -429,9 +404,10 @@ static int try_once(struct transfer *t, const struct ct_kube_request *request)
                  request->type != NULL ? request->type : "application/json") < 0) {
         type = NULL;
     }
-    if (url == NULL || type == NULL || !append(&headers, "Accept: application/json") ||
-        !append(&headers, "Expect:") || !append(&headers, kube->authorization) ||
-        !append(&headers, request->body != NULL ? type : NULL)) {
+    if (url == NULL || type == NULL || !ct_curl_append(&headers, "Accept: application/json") ||
+        !ct_curl_append(&headers, "Expect:") ||
+        (kube->authorization != NULL && !ct_curl_append(&headers, kube->authorization)) ||
+        (request->body != NULL && !ct_curl_append(&headers, type))) {
         rc = ct_err_set(t->err, CT_ENOMEM, "out of memory for a request to the API server");
     } else {
         rc = run(t, request, url, headers);
@@ -440,7 +416,7 @@ static int try_once(struct transfer *t, const struct ct_kube_request *request)
         (void)curl_easy_setopt(kube->easy, CURLOPT_HTTPHEADER, NULL);
         (void)curl_easy_setopt(kube->easy, CURLOPT_POSTFIELDS, NULL);
     }
-    wipe_list(headers);
+    ct_curl_wipe(headers);
     return rc;
 }
 
