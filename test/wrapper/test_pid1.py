@@ -17,7 +17,7 @@ import time
 import unittest
 
 import harness
-from harness import children, status
+from harness import children, status, tree
 
 until = functools.partial(harness.until, seconds=10)
 UNCATCHABLE = {signal.SIGKILL, signal.SIGSTOP}
@@ -262,7 +262,8 @@ class Terminal:
                 return match
             if select.select([self.fd], [], [], 0.1)[0]:
                 self.seen += os.read(self.fd, 65536).decode(errors="replace")
-        raise AssertionError(f"{pattern!r} did not come: {self.seen!r}")
+        there = {p: (status(p, "Name"), status(p, "State")) for p in tree(self.pid)}
+        raise AssertionError(f"{pattern!r} did not come: {self.seen!r}; the terminal's: {there}")
 
     def type(self, text):
         os.write(self.fd, text.encode())
