@@ -5,7 +5,7 @@
 #ifndef CT_FS_H
 #define CT_FS_H
 
-// A descriptor of the root of "debugfs", "tracefs", "cgroup2", "bpf", mounted for this descriptor alone
+// A descriptor of the root of "debugfs", "tracefs", "cgroup2", "bpf", "proc", "sysfs", mounted for this descriptor alone
 // (fsmount(2)); the caller's. -1 with errno: ENODEV where the kernel has no such thing.
 int ct_fs_open(const char *type);
 

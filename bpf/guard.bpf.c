@@ -86,17 +86,28 @@ int ct_claim(struct bpf_raw_tracepoint_args *ctx)
         return refuse(verdict, CT_TIER_FMOD_RET);                                                  \
     }
 
+// The kernel vouches for this pointer: its members are read directly, at a tenth of a helper's price.
+static __always_inline struct verdict on_file(struct file *file)
+{
+    struct inode *inode = file->f_inode;
+    unsigned short mode = inode->i_mode;
+    bool writes = (file->f_mode & FMODE_WRITE) != 0;
+    if (is_of_interest(mode, inode->i_sb->s_magic, writes)) {
+        return on_open(file);
+    }
+    return writes && (mode & S_IFMT) == S_IFREG
+               ? on_program_write(inode->i_ino, inode->i_sb->s_dev, inode->i_generation)
+               : let_pass();
+}
+
 HOOK(ptrace_access_check, on_access(child, mode), struct task_struct *child, unsigned int mode)
 HOOK(ptrace_traceme, on_traceme(parent), struct task_struct *parent)
-// The kernel vouches for this pointer: its members are read directly, at a tenth of a helper's price.
-HOOK(file_open,
-     is_of_interest(file->f_inode->i_mode, file->f_inode->i_sb->s_magic) ? on_open(file)
-                                                                         : let_pass(),
-     struct file *file)
+HOOK(file_open, on_file(file), struct file *file)
+HOOK(mmap_file, on_map(file, prot), struct file *file, unsigned long prot)
 HOOK(locked_down, on_lockdown(what), int what)
 HOOK(kernel_load_data, on_load_data(id), int id)
 HOOK(kernel_read_file, on_read_file(id), struct file *file, int id)
-HOOK(bpf, on_bpf(cmd, attr->prog_type), int cmd, union bpf_attr *attr)
+HOOK(bpf, on_bpf(cmd, attr->prog_type, attr->expected_attach_type), int cmd, union bpf_attr *attr)
 HOOK(perf_event_alloc, on_perf(event), struct perf_event *event)
 HOOK(task_kill, on_kill(task, sig), struct task_struct *task, void *info, int sig)
 HOOK(task_setrlimit, on_kill(task, 1), struct task_struct *task)
@@ -126,14 +137,17 @@ int BPF_PROG(mod_task_prctl, int option, unsigned long operation, unsigned long 
 
 // ---- the root cgroup ----
 
-// What switches off ftrace switches off every program above but those at raw tracepoints, and says nothing.
+// What switches off ftrace switches off every program above but those at raw tracepoints, and says nothing. What
+// cores are given to is root's to say, and may be a program.
 SEC("cgroup/sysctl")
 int cg_sysctl(struct bpf_sysctl *ctx)
 {
     char name[32] = {0};
-    if (ctx->write == 0 || bpf_sysctl_get_name(ctx, name, sizeof(name), 0) < 0 ||
-        !IS(name, "kernel/ftrace_enabled")) {
+    if (ctx->write == 0 || bpf_sysctl_get_name(ctx, name, sizeof(name), 0) < 0) {
         return 1;
     }
-    return refuse(kernel_wide(CT_V_FTRACE), CT_TIER_CGROUP) == 0;
+    enum ct_vector vector = IS(name, "kernel/ftrace_enabled") ? CT_V_FTRACE
+                            : IS(name, "kernel/core_pattern") ? CT_V_CORE_PATTERN
+                                                              : 0;
+    return vector == 0 || refuse(kernel_wide(vector), CT_TIER_CGROUP) == 0;
 }

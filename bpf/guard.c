@@ -12,6 +12,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "devices.h"
 #include "fs.h"
 #include "guard_internal.h"
 #include "reader.h"
@@ -167,6 +168,7 @@ static int prove(const struct ct_guard *guard, __u64 wanted, __u32 generation,
     if (guard->den >= 0) {
         ct_pins_put_bait(guard->den, ct_guard_map(guard, "ct_unmarked"));
     }
+    ct_devices_watch(ct_guard_map(guard, "ct_majors"), guard->options.strict);
     const struct ct_selftest_ground ground = {.marks = ct_guard_map(guard, "ct_marks"),
                                               .tester = ct_guard_map(guard, "ct_tester"),
                                               .proofs = ct_guard_map(guard, "ct_proofs"),

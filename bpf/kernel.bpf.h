@@ -125,10 +125,14 @@ struct super_block {
     unsigned int s_dev;
 };
 
+struct address_space;
+
 struct inode {
     unsigned short i_mode;
     unsigned int i_rdev;
     unsigned long i_ino;
+    unsigned int i_generation;
+    struct address_space *i_mapping;
     struct super_block *i_sb;
     void *i_private;
 };
@@ -156,6 +160,7 @@ struct file {
     unsigned int f_mode;
     struct path f_path;
     struct inode *f_inode;
+    struct address_space *f_mapping;
     void *private_data;
 };
 
@@ -239,7 +244,10 @@ struct pt_regs {
 };
 
 union bpf_attr {
-    __u32 prog_type;
+    struct {
+        __u32 prog_type;
+        __u32 expected_attach_type;
+    };
 };
 
 // A context, not the kernel's own: read as it is, never relocated (include/uapi/linux/bpf.h).

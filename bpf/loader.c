@@ -44,11 +44,15 @@ static const struct use hooks[] = {
     {"file_open", BIT(CT_V_MEM_READ) | BIT(CT_V_MEM_WRITE) | BIT(CT_V_ENVIRON) | BIT(CT_V_MAPS) |
                       BIT(CT_V_PROC_WRITE_NAME) | BIT(CT_V_PROC_WRITE) | BIT(CT_V_DEV_MEM) |
                       BIT(CT_V_KCORE) | BIT(CT_V_TRACEFS) | BIT(CT_V_DEBUGFS) | BIT(CT_V_BINFMT) |
-                      BIT(CT_V_IO_PORTS) | BIT(CT_V_CGROUP)},
-    {"locked_down", BIT(CT_V_IO_PORTS) | BIT(CT_V_KEXEC) | BIT(CT_V_DEV_MEM) | BIT(CT_V_KCORE)},
+                      BIT(CT_V_IO_PORTS) | BIT(CT_V_CGROUP) | BIT(CT_V_CORE_PATTERN) |
+                      BIT(CT_V_CRASH) | BIT(CT_V_HIBERNATION) | BIT(CT_V_PCI) | BIT(CT_V_PROGRAM) |
+                      BIT(CT_V_BLOCK_DEVICE)},
+    {"mmap_file", BIT(CT_V_PROGRAM)},
+    {"locked_down", BIT(CT_V_IO_PORTS) | BIT(CT_V_KEXEC) | BIT(CT_V_DEV_MEM) | BIT(CT_V_KCORE) |
+                        BIT(CT_V_HIBERNATION) | BIT(CT_V_PCI)},
     {"kernel_load_data", BIT(CT_V_MODULE) | BIT(CT_V_KEXEC)},
     {"kernel_read_file", BIT(CT_V_MODULE) | BIT(CT_V_KEXEC_FILE)},
-    {"bpf", BIT(CT_V_BPF_LOAD)},
+    {"bpf", BIT(CT_V_BPF_LOAD) | BIT(CT_V_ITERATOR)},
     {"perf_event_alloc", BIT(CT_V_PERF)},
     {"task_prctl", BIT(CT_V_CALL)},
 };
@@ -64,7 +68,8 @@ static const struct use calls[] = {
     {"kcmp", BIT(CT_V_COMPARE)},
     {"get_robust_list", BIT(CT_V_COMPARE)},
     {"perf_event_open", BIT(CT_V_PERF)},
-    {"bpf", BIT(CT_V_BPF_LOAD) | BIT(CT_V_OBJECTS)},
+    {"bpf", BIT(CT_V_BPF_LOAD) | BIT(CT_V_ITERATOR) | BIT(CT_V_OBJECTS)},
+    {"security_bpf", BIT(CT_V_BPF_LOAD) | BIT(CT_V_ITERATOR)},
     {"kill", BIT(CT_V_KILL)},
     {"tkill", BIT(CT_V_KILL)},
     {"tgkill", BIT(CT_V_KILL)},
@@ -86,15 +91,17 @@ static const struct use calls[] = {
 static const struct use points[] = {
     {"enter", BIT(CT_V_PTRACE) | BIT(CT_V_TRACEME) | BIT(CT_V_VM_READV) | BIT(CT_V_VM_WRITEV) |
                   BIT(CT_V_PIDFD_GETFD) | BIT(CT_V_MEMORY_ADVICE) | BIT(CT_V_COMPARE) |
-                  BIT(CT_V_PERF) | BIT(CT_V_SETNS) | BIT(CT_V_CALL)},
+                  BIT(CT_V_PERF) | BIT(CT_V_SETNS) | BIT(CT_V_PROGRAM) | BIT(CT_V_CALL)},
     {"exit", BIT(CT_V_MEM_READ) | BIT(CT_V_MEM_WRITE) | BIT(CT_V_ENVIRON) | BIT(CT_V_MAPS) |
                  BIT(CT_V_PROC_WRITE_NAME) | BIT(CT_V_PROC_WRITE) | BIT(CT_V_DEV_MEM) |
                  BIT(CT_V_KCORE) | BIT(CT_V_TRACEFS) | BIT(CT_V_DEBUGFS) | BIT(CT_V_BINFMT) |
-                 BIT(CT_V_CGROUP)},
+                 BIT(CT_V_CGROUP) | BIT(CT_V_CORE_PATTERN) | BIT(CT_V_CRASH) |
+                 BIT(CT_V_HIBERNATION) | BIT(CT_V_PCI) | BIT(CT_V_PROGRAM) |
+                 BIT(CT_V_BLOCK_DEVICE)},
 };
 
 static const struct use cgroup_programs[] = {
-    {"sysctl", BIT(CT_V_FTRACE)},
+    {"sysctl", BIT(CT_V_FTRACE) | BIT(CT_V_CORE_PATTERN)},
 };
 
 // A tier's programs are those of one object whose names begin with one of its prefixes.

@@ -78,6 +78,21 @@ SYSCALL(prlimit64, against_agent(in.a[0], in.a[2]))
 SYSCALL(ioperm, kernel_wide(CT_V_IO_PORTS))
 SYSCALL(iopl, kernel_wide(CT_V_IO_PORTS))
 
+// The second look at what is loaded, at the kernel's own copy. Nothing can be overridden here any more: who has
+// changed it meanwhile is killed. It proves nothing to the self-test: by itself it is no refusal.
+SEC("kprobe/security_bpf")
+int kp_security_bpf(struct pt_regs *ctx)
+{
+    union bpf_attr *attr = (union bpf_attr *)ctx->si;
+    struct verdict verdict = on_bpf((int)ctx->di, BPF_CORE_READ(attr, prog_type),
+                                    BPF_CORE_READ(attr, expected_attach_type));
+    if (verdict.vector != 0 && tester() == NULL) {
+        record(verdict.vector, CT_TIER_KPROBE, CT_ACTION_KILLED, verdict.victim);
+        bpf_send_signal(SIGKILL);
+    }
+    return 0;
+}
+
 // ---- registration ----
 
 static __always_inline int answer(struct pt_regs *ctx, const struct arguments *in)

@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 
+#include "devices.h"
 #include "score.h"
 #include "vectors.h"
 
@@ -167,6 +168,10 @@ int ct_probe_text(const struct ct_guard *guard, FILE *out, struct ct_err *err)
     if (!sum.synchronous) {
         print_advice(guard, out);
     }
+    if (ct_devices_has_crash_kernel()) {
+        (void)fprintf(out, "a crash kernel is loaded: whoever can make this machine panic has its "
+                           "memory written out; unload it (kexec -p -u) before the agent runs\n");
+    }
     return written(out, err);
 }
 
@@ -194,10 +199,11 @@ int ct_probe_json(const struct ct_guard *guard, FILE *out, struct ct_err *err)
         (void)json_object_set_new(counts, ct_tier_name((enum ct_tier)tier),
                                   json_integer(sum.refused[tier]));
     }
-    json_t *all = json_pack(
-        "{s:s,s:i,s:i,s:b,s:s,s:o,s:o}", "kernel", uname(&system) == 0 ? system.release : "",
-        "points", points_of(&sum), "max", max_points(), "memfd_secret", sum.memfd_secret,
-        "registration", ct_tier_name(sum.call), "tiers", counts, "vectors", vectors_json(guard));
+    json_t *all = json_pack("{s:s,s:i,s:i,s:b,s:b,s:s,s:o,s:o}", "kernel",
+                            uname(&system) == 0 ? system.release : "", "points", points_of(&sum),
+                            "max", max_points(), "memfd_secret", sum.memfd_secret, "crash_kernel",
+                            ct_devices_has_crash_kernel(), "registration", ct_tier_name(sum.call),
+                            "tiers", counts, "vectors", vectors_json(guard));
     int rc = all != NULL ? json_dumpf(all, out, JSON_COMPACT) : -1;
     json_decref(all);
     (void)fputc('\n', out);

@@ -21,6 +21,8 @@ static __always_inline int kill_for(struct verdict verdict)
 static __always_inline struct verdict on_entry(long number, const struct arguments *in)
 {
     switch (number) {
+    case 9: // mmap
+        return (in->a[2] & PROT_EXEC) != 0 ? on_map(file_of(in->a[4]), in->a[2]) : let_pass();
     case 101:
         return on_ptrace(in);
     case 256:
@@ -80,6 +82,7 @@ int rk_enter(struct bpf_raw_tracepoint_args *ctx)
     in.a[0] = BPF_CORE_READ(regs, di);
     in.a[1] = BPF_CORE_READ(regs, si);
     in.a[2] = BPF_CORE_READ(regs, dx);
+    in.a[4] = BPF_CORE_READ(regs, r8);
     return on_call(number, &in);
 }
 

@@ -7,7 +7,7 @@
 #define CT_REGISTER_BPF_H
 
 #include "../lib/guard_call.h"
-#include "state.bpf.h"
+#include "program.bpf.h"
 
 #define CT_MAX_REQUESTS 1024
 #define NS_PER_SECOND 1000000000ULL
@@ -408,6 +408,7 @@ static __always_inline void on_exec(struct task_struct *task, __u32 tgid, __u32 
         mark->stage = CT_STAGE_EXECUTED;
     }
     mark->ran = 1;
+    note_program(BPF_CORE_READ(task, mm, exe_file));
     give_up_old_number(task, old);
 }
 

@@ -13,6 +13,7 @@
 
 #include "agent_metrics.h"
 #include "clock.h"
+#include "devices.h"
 #include "httpd_listen.h"
 #include "prover.h"
 #include "report.h"
@@ -60,8 +61,11 @@ static void tell_start(const struct ct_run *run)
     CT_AUTO_BUF line = {.max = 1024};
     struct ct_guard_pinned pinned = ct_guard_pinned(run->guard);
     ct_line_begin(&line, "start", run->node);
-    ct_buf_addf(&line, "\"generation\":%u,\"replaced\":%u,\"links\":%u,\"unpinned\":%u,",
-                pinned.generation, pinned.replaced, pinned.links, pinned.unpinned);
+    ct_buf_addf(&line,
+                "\"generation\":%u,\"replaced\":%u,\"links\":%u,\"unpinned\":%u,"
+                "\"crash_kernel\":%s,",
+                pinned.generation, pinned.replaced, pinned.links, pinned.unpinned,
+                ct_devices_has_crash_kernel() ? "true" : "false");
     (void)ct_line_write(&line, STDOUT_FILENO);
 }
 

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -35,6 +36,17 @@ struct scene {
     struct ct_victim plain;
 };
 
+// A file, not empty, to be mapped by a victim.
+static int make_program(void)
+{
+    int fd = memfd_create("cloudtaser-self-test", MFD_CLOEXEC);
+    if (fd >= 0 && ftruncate(fd, 1) != 0) {
+        (void)close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
 // Ends with its parent, also with one that had ended before this was asked for: what stayed would hold the
 // programs' descriptors, and so go on enforcing.
 static void end_with(pid_t parent)
@@ -52,14 +64,25 @@ static void sleep_for_good(void)
     }
 }
 
-static pid_t fork_idle(void)
+// Returns once it has mapped its program.
+static pid_t fork_idle(int program)
 {
+    int ends[2];
+    char byte;
+    if (pipe2(ends, O_CLOEXEC) != 0) {
+        return -1;
+    }
     pid_t parent = getpid();
     pid_t pid = fork();
     if (pid == 0) {
         end_with(parent);
+        (void)mmap(NULL, 1, PROT_READ | PROT_EXEC, MAP_PRIVATE, program, 0);
+        (void)close(ends[1]);
         sleep_for_good();
     }
+    (void)close(ends[1]);
+    (void)!read(ends[0], &byte, 1);
+    (void)close(ends[0]);
     return pid;
 }
 
@@ -102,7 +125,7 @@ struct order {
     ct_attempt attempt;
 };
 
-static _Noreturn void make(int orders, int answers)
+static _Noreturn void make(int orders, int answers, int program)
 {
     struct order order;
     while (read(orders, &order, sizeof(order)) == (ssize_t)sizeof(order)) {
@@ -110,7 +133,7 @@ static _Noreturn void make(int orders, int answers)
         int status = 0;
         char byte;
         if (order.attempt == NULL) {
-            made.pid = fork_idle();
+            made.pid = fork_idle(program);
         } else if (fork_attacker(order.attempt, NULL, &made) != 0) {
             made.pid = -1;
         }
@@ -143,6 +166,9 @@ static void close_victim(struct ct_victim *victim)
 {
     if (victim->pidfd >= 0) {
         (void)close(victim->pidfd);
+    }
+    if (victim->program >= 0) {
+        (void)close(victim->program);
     }
 }
 
@@ -184,7 +210,7 @@ static int begin_maker(struct scene *scene, struct ct_err *err)
         end_with(parent);
         (void)close(orders[1]);
         (void)close(answers[0]);
-        make(orders[0], answers[1]);
+        make(orders[0], answers[1], scene->marked.program);
     }
     (void)close(orders[0]);
     (void)close(answers[1]);
@@ -193,6 +219,8 @@ static int begin_maker(struct scene *scene, struct ct_err *err)
 
 static int enter(struct scene *scene, struct ct_err *err)
 {
+    scene->marked.program = make_program();
+    scene->plain.program = make_program();
     int rc = begin_maker(scene, err);
     if (rc < 0) {
         return rc;
@@ -207,7 +235,7 @@ static int enter(struct scene *scene, struct ct_err *err)
                    : ct_err_errno(err, "cannot mark a process for the self-test");
     }
     scene->marked.pid = ordered(scene, NULL);
-    scene->plain.pid = fork_idle();
+    scene->plain.pid = fork_idle(scene->plain.program);
     if (scene->marked.pid < 0 || scene->plain.pid < 0) {
         return ct_err_errno(err, "cannot fork for the self-test");
     }
@@ -317,8 +345,8 @@ int ct_selftest(const struct ct_selftest_ground *ground, __u64 wanted,
                           .maker = -1,
                           .orders = -1,
                           .answers = -1,
-                          .marked = {.pid = -1, .pidfd = -1},
-                          .plain = {.pid = -1, .pidfd = -1}};
+                          .marked = {.pid = -1, .pidfd = -1, .program = -1},
+                          .plain = {.pid = -1, .pidfd = -1, .program = -1}};
     size_t n;
     const struct ct_vector_info *vectors = ct_vectors(&n);
     int rc = enter(&scene, err);

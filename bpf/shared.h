@@ -32,15 +32,21 @@ enum ct_vector {
     CT_V_PERF = 15,
     CT_V_TRACEFS = 16,
     CT_V_BPF_LOAD = 17,
+    CT_V_ITERATOR = 18,
     CT_V_IO_URING = 19,
+    CT_V_CORE_PATTERN = 20,
+    CT_V_HIBERNATION = 24,
     CT_V_DEV_MEM = 25,
     CT_V_KCORE = 26,
     CT_V_KEXEC = 27,
     CT_V_KEXEC_FILE = 28,
+    CT_V_CRASH = 29,
     CT_V_MODULE = 30,
     CT_V_IO_PORTS = 31,
+    CT_V_PCI = 32,
     CT_V_DEBUGFS = 33,
     CT_V_SETNS = 34,
+    CT_V_PROGRAM = 36,
     CT_V_PROC_WRITE = 37,
     CT_V_KILL = 39,
     CT_V_CGROUP = 40,
@@ -177,6 +183,27 @@ struct ct_exempt {
     __u64 cgroup;  // in which it has to be; 0: any
 };
 
+// A file that a protected process runs or has mapped to run: the file itself, below an overlay. The generation tells it
+// from one that has had its inode's number before.
+struct ct_program_key {
+    __u64 inode;
+    __u32 device; // as the kernel writes it
+    __u32 generation;
+};
+
+// Who mapped it last.
+struct ct_program {
+    __u64 cgroup;
+    __u32 tgid;
+    __u32 pad;
+};
+
+// Drivers that hand devices, and by them all of memory, to programs: their major numbers; 0: there is none, or it may.
+struct ct_majors {
+    __u32 uio;
+    __u32 vfio;
+};
+
 struct ct_event {
     __u64 time_ns; // CLOCK_MONOTONIC
     __u32 vector;
@@ -205,6 +232,8 @@ _Static_assert(sizeof(struct ct_answer) == 24, "no hidden padding");
 _Static_assert(sizeof(struct ct_ask) == 40, "no hidden padding");
 _Static_assert(sizeof(struct ct_pid_key) == 16, "no hidden padding");
 _Static_assert(sizeof(struct ct_exempt_key) == 16, "no hidden padding");
+_Static_assert(sizeof(struct ct_program_key) == 16, "no hidden padding");
+_Static_assert(sizeof(struct ct_program) == 16, "no hidden padding");
 _Static_assert(sizeof(struct ct_event) == 136, "no hidden padding");
 
 #endif

@@ -19,6 +19,7 @@
 #define CT_MAX_MARKS 32768 // 250 pods of 128 processes
 #define CT_MAX_PIDS 65536
 #define CT_MAX_CGROUPS 2048
+#define CT_MAX_PROGRAMS 8192
 
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
@@ -107,6 +108,21 @@ struct {
     __type(key, struct ct_own_key);
     __type(value, __u32);
 } ct_own SEC(".maps");
+
+// What protected processes run. What was not run for longest makes room.
+struct {
+    __uint(type, BPF_MAP_TYPE_LRU_HASH);
+    __uint(max_entries, CT_MAX_PROGRAMS);
+    __type(key, struct ct_program_key);
+    __type(value, struct ct_program);
+} ct_programs SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct ct_majors);
+} ct_majors SEC(".maps");
 
 // The kernel's address of the agent's task; 0: none.
 struct {

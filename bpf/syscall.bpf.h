@@ -9,9 +9,13 @@
 
 #define PTRACE_TRACEME 0
 #define PID_FS_MAGIC 0x50494446
+// Where expected_attach_type is in a load's attributes (include/uapi/linux/bpf.h).
+#define CT_BPF_ATTACH_TYPE 68
+// No program's type: refused as one that is not known.
+#define CT_BPF_UNREADABLE 0xffffffffU
 
 struct arguments {
-    __u64 a[4];
+    __u64 a[5];
 };
 
 // The protected process that the caller calls by this number.
@@ -97,11 +101,21 @@ static __always_inline struct verdict on_perf_call(const struct arguments *in)
     return against_number(CT_V_PERF, in->a[1]);
 }
 
-// The program's type lies in the caller's memory: any load is refused. So does whose map or program it asks for.
+// What is loaded lies in the caller's memory, and another thread of it may change that after this look at it:
+// security_bpf() has a second one. So does whose map or program is asked for, and that is not looked at.
 static __always_inline struct verdict on_bpf_call(const struct arguments *in)
 {
+    const char *attr = (const char *)in->a[1];
+    __u32 type = CT_BPF_UNREADABLE;
+    __u32 attach = 0;
     if (in->a[0] == BPF_PROG_LOAD) {
-        return kernel_wide(CT_V_BPF_LOAD);
+        if (bpf_probe_read_user(&type, sizeof(type), attr) != 0) {
+            type = CT_BPF_UNREADABLE;
+        }
+        if (in->a[2] >= CT_BPF_ATTACH_TYPE + sizeof(attach)) {
+            bpf_probe_read_user(&attach, sizeof(attach), attr + CT_BPF_ATTACH_TYPE);
+        }
+        return on_bpf(BPF_PROG_LOAD, type, attach);
     }
     bool gets = in->a[0] == BPF_OBJ_GET || in->a[0] == BPF_MAP_GET_FD_BY_ID ||
                 in->a[0] == BPF_PROG_GET_FD_BY_ID;

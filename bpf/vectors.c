@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vectors.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
@@ -167,6 +168,15 @@ static int attempt_bpf(const struct ct_victim *victim)
     return syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof(attr)) < 0 ? absent() : 0;
 }
 
+// A program of BPF that is called for each task, without instructions.
+static int attempt_iterator(const struct ct_victim *victim)
+{
+    union bpf_attr attr = {.prog_type = BPF_PROG_TYPE_TRACING,
+                           .expected_attach_type = BPF_TRACE_ITER};
+    (void)victim;
+    return syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof(attr)) < 0 ? absent() : 0;
+}
+
 // The device, by a node of our own where nothing else can have replaced it.
 static int attempt_dev_mem(const struct ct_victim *victim)
 {
@@ -246,6 +256,76 @@ static int attempt_binfmt(const struct ct_victim *victim)
 {
     (void)victim;
     return open_in("binfmt_misc", "register", O_WRONLY);
+}
+
+// Writes what is there already.
+static int write_same(const char *name)
+{
+    char value[256];
+    CT_AUTO_FD proc = ct_fs_open("proc");
+    CT_AUTO_FD fd = proc >= 0 ? openat(proc, name, O_RDWR | O_CLOEXEC) : -1;
+    ssize_t n = fd >= 0 ? read(fd, value, sizeof(value)) : -1;
+    return n <= 0 || pwrite(fd, value, (size_t)n, 0) < 0 ? absent() : 0;
+}
+
+static int attempt_core_pattern(const struct ct_victim *victim)
+{
+    (void)victim;
+    return write_same("sys/kernel/core_pattern");
+}
+
+static int attempt_hibernation(const struct ct_victim *victim)
+{
+    (void)victim;
+    return open_in("sysfs", "power/state", O_WRONLY);
+}
+
+static int attempt_crash(const struct ct_victim *victim)
+{
+    (void)victim;
+    return open_in("proc", "sysrq-trigger", O_WRONLY);
+}
+
+// The first device that lets its memory be mapped.
+static int attempt_pci(const struct ct_victim *victim)
+{
+    CT_AUTO_FD fs = ct_fs_open("sysfs");
+    int fd = fs >= 0 ? openat(fs, "bus/pci/devices", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    DIR *devices = fd >= 0 ? fdopendir(fd) : NULL;
+    int rc = -ENOENT;
+    (void)victim;
+    for (struct dirent *e; devices != NULL && rc == -ENOENT && (e = readdir(devices)) != NULL;) {
+        for (char number = '0'; e->d_name[0] != '.' && rc == -ENOENT && number < '6'; number++) {
+            char path[300];
+            (void)snprintf(path, sizeof(path), "%s/resource%c", e->d_name, number);
+            rc = open_at(fd, path, O_RDWR);
+        }
+    }
+    if (devices != NULL) {
+        (void)closedir(devices);
+    }
+    return rc;
+}
+
+static int attempt_program(const struct ct_victim *victim)
+{
+    char path[64];
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", victim->program);
+    return open_only(path, O_WRONLY);
+}
+
+// By a number that no device has: whether there is one is asked later.
+static int attempt_block_device(const struct ct_victim *victim)
+{
+    char path[64];
+    (void)snprintf(path, sizeof(path), "/tmp/cloudtaser-self-test.%d", (int)victim->pid);
+    (void)unlink(path);
+    if (mknod(path, S_IFBLK | 0600, makedev(1, 0xfffff)) != 0) {
+        return absent();
+    }
+    (void)open_only(path, O_WRONLY);
+    (void)unlink(path);
+    return 0;
 }
 
 // A ring of its own, which opens the victim's memory: no system call shows that.
@@ -340,14 +420,11 @@ static int attempt_objects(const struct ct_victim *victim)
     return fd >= 0 ? close((int)fd) : victim->den >= 0 ? absent() : -ENOENT;
 }
 
-// Writes what it is already; without ftrace there is nothing to be switched off.
+// Without ftrace there is nothing to be switched off.
 static int attempt_ftrace(const struct ct_victim *victim)
 {
-    CT_AUTO_FD fd = open("/proc/sys/kernel/ftrace_enabled", O_RDWR | O_CLOEXEC);
-    char value[8];
-    ssize_t n = fd >= 0 ? read(fd, value, sizeof(value)) : -1;
     (void)victim;
-    return n <= 0 || pwrite(fd, value, (size_t)n, 0) < 0 ? absent() : 0;
+    return write_same("sys/kernel/ftrace_enabled");
 }
 
 static const struct ct_vector_info vectors[] = {
@@ -374,16 +451,26 @@ static const struct ct_vector_info vectors[] = {
      attempt_perf},
     {CT_V_TRACEFS, "tracefs", "probe by tracefs", true, false, false, attempt_tracefs},
     {CT_V_BPF_LOAD, "bpf_prog_load", "read by a BPF program", true, false, false, attempt_bpf},
+    {CT_V_ITERATOR, "bpf_iterator", "read by a BPF iterator", true, false, false, attempt_iterator},
     {CT_V_IO_URING, "io_uring", "open its files by io_uring", false, false, true, attempt_io_uring},
+    {CT_V_CORE_PATTERN, "core_pattern", "have cores given to a program", true, false, false,
+     attempt_core_pattern},
+    {CT_V_HIBERNATION, "hibernation", "write all memory to a disk", true, false, false,
+     attempt_hibernation},
     {CT_V_DEV_MEM, "dev_mem", "read /dev/mem or a copy of it", true, false, false, attempt_dev_mem},
     {CT_V_KCORE, "proc_kcore", "read /proc/kcore", true, false, false, attempt_kcore},
     {CT_V_KEXEC, "kexec_load", "boot a kernel of its own", true, false, false, attempt_kexec},
     {CT_V_KEXEC_FILE, "kexec_file_load", "boot a kernel from a file", true, false, false,
      attempt_kexec_file},
+    {CT_V_CRASH, "sysrq_trigger", "crash into a kernel that dumps", true, false, false,
+     attempt_crash},
     {CT_V_MODULE, "module_load", "load a module", true, false, false, attempt_module},
     {CT_V_IO_PORTS, "io_ports", "use I/O ports or MSRs", true, false, false, attempt_io_ports},
+    {CT_V_PCI, "pci_resource", "drive a device that reads memory", true, false, false, attempt_pci},
     {CT_V_DEBUGFS, "debugfs", "write into debugfs", true, false, false, attempt_debugfs},
     {CT_V_SETNS, "setns", "enter its namespaces", false, false, false, attempt_setns},
+    {CT_V_PROGRAM, "program_write", "write into what it runs", false, false, false,
+     attempt_program},
     {CT_V_PROC_WRITE, "proc_write", "write oom_score_adj and the like", false, false, false,
      attempt_proc_write},
     {CT_V_KILL, "agent_kill", "kill or stop the agent", false, false, false, attempt_kill},
@@ -393,6 +480,8 @@ static const struct ct_vector_info vectors[] = {
      attempt_objects},
     {CT_V_FTRACE, "ftrace_enabled", "switch ftrace off", true, false, false, attempt_ftrace},
     {CT_V_BINFMT, "binfmt_misc", "run something in its place", true, false, false, attempt_binfmt},
+    {CT_V_BLOCK_DEVICE, "block_device", "write under a file system (--strict)", true, false, false,
+     attempt_block_device},
 };
 
 const struct ct_vector_info *ct_vectors(size_t *ret_n)

@@ -17,7 +17,8 @@ struct ct_victim {
     int pidfd;
     pid_t
         agent; // whom it would be an attack to end; beside the marked one a process like any other
-    int den;   // the folder of the pins, which holds what is to be tried; -1: none
+    int program; // a file that it has mapped to run, open for reading
+    int den;     // the folder of the pins, which holds what is to be tried; -1: none
 };
 
 // One harmless try of an attack, in a process of its own: whether it is refused is told by the refusal counter,

@@ -5,6 +5,7 @@
 #ifndef CT_VERDICT_BPF_H
 #define CT_VERDICT_BPF_H
 
+#include "program.bpf.h"
 #include "ring.bpf.h"
 
 #define PTRACE_MODE_ATTACH 2U
@@ -15,6 +16,8 @@
 #define THREAD_SIZE 16384
 #define S_IFMT 0170000
 #define S_IFCHR 0020000
+#define S_IFBLK 0060000
+#define S_IFREG 0100000
 
 #define PROC_SUPER_MAGIC 0x9fa0
 #define DEBUGFS_MAGIC 0x64626720
@@ -26,6 +29,8 @@
 #define PERF_SAMPLE_USER_CONTENT                                                                   \
     (1U << 12 | 1U << 13) // PERF_SAMPLE_REGS_USER, PERF_SAMPLE_STACK_USER
 #define BPF_PROG_LOAD 5
+#define BPF_PROG_TYPE_TRACING 26
+#define BPF_TRACE_ITER 28
 
 // Commands of bpf(2).
 #define BPF_OBJ_GET 7
@@ -69,10 +74,16 @@ static __always_inline bool is_32_bit(void)
     return (BPF_CORE_READ(task, thread_info.status) & TS_COMPAT) != 0;
 }
 
+#define NR_READ 0
+#define NR_PREAD 17
+#define NR_READV 19
+
 // x86-64's number of what i386 calls by this one, as far as it is told apart here; else -1.
 static __always_inline long from_i386(long number)
 {
     switch (number) {
+    case 3:
+        return NR_READ;
     case 26:
         return 101; // ptrace
     case 172:
@@ -197,7 +208,19 @@ static __always_inline __u32 proc_vector(const char *name, bool writes)
     return IS(name, "comm") ? CT_V_PROC_WRITE_NAME : CT_V_PROC_WRITE;
 }
 
-static __always_inline struct verdict on_proc(struct file *file, struct inode *inode)
+// One of /proc's own, which belongs to no process.
+static __always_inline struct verdict on_kernel_file(const char *name, bool writes)
+{
+    if (IS(name, "kcore")) {
+        return kernel_wide(CT_V_KCORE);
+    }
+    if (writes && IS(name, "sysrq-trigger")) {
+        return kernel_wide(CT_V_CRASH);
+    }
+    return writes && IS(name, "core_pattern") ? kernel_wide(CT_V_CORE_PATTERN) : let_pass();
+}
+
+static __always_inline struct verdict on_proc(struct file *file, struct inode *inode, bool writes)
 {
     struct proc_inode *proc =
         (void *)((char *)inode - bpf_core_field_offset(struct proc_inode, vfs_inode));
@@ -211,13 +234,46 @@ static __always_inline struct verdict on_proc(struct file *file, struct inode *i
     }
     bpf_probe_read_kernel_str(name, sizeof(name), BPF_CORE_READ(file, f_path.dentry, d_name.name));
     if (pid == NULL) {
-        return IS(name, "kcore") ? kernel_wide(CT_V_KCORE) : let_pass();
+        return on_kernel_file(name, writes);
     }
-    __u32 vector = proc_vector(name, (BPF_CORE_READ(file, f_mode) & FMODE_WRITE) != 0);
+    __u32 vector = proc_vector(name, writes);
     if (vector == 0) {
         return let_pass();
     }
     return against(is_by_io_uring() ? CT_V_IO_URING : vector, victim);
+}
+
+// The registers of a PCI device, by which it reads and writes all of memory; and what makes the kernel write
+// all of memory into a file, or run what such a file holds.
+static __always_inline struct verdict on_sysfs(struct file *file)
+{
+    struct dentry *entry = BPF_CORE_READ(file, f_path.dentry);
+    char name[32] = {0};
+    char folder[16] = {0};
+    bpf_probe_read_kernel_str(name, sizeof(name), BPF_CORE_READ(entry, d_name.name));
+    if ((is_name(name, "resource", 8) && name[8] >= '0' && name[8] <= '9') ||
+        IS(name, "enable_unsafe_noiommu_mode")) {
+        return kernel_wide(CT_V_PCI);
+    }
+    if (!IS(name, "state") && !IS(name, "disk") && !IS(name, "resume")) {
+        return let_pass();
+    }
+    bpf_probe_read_kernel_str(folder, sizeof(folder), BPF_CORE_READ(entry, d_parent, d_name.name));
+    return IS(folder, "power") ? kernel_wide(CT_V_HIBERNATION) : let_pass();
+}
+
+static __always_inline bool is_watched(unsigned int major)
+{
+    __u32 key = 0;
+    struct ct_majors *majors = bpf_map_lookup_elem(&ct_majors, &key);
+    return majors != NULL && major != 0 && (major == majors->uio || major == majors->vfio);
+}
+
+// Under a mounted file system: lvm, mkfs and fsck have to write there, so it is for the profile `strict` alone.
+static __always_inline struct verdict on_block_device(void)
+{
+    struct ct_guard_config *c = config();
+    return c != NULL && c->strict != 0 ? kernel_wide(CT_V_BLOCK_DEVICE) : let_pass();
 }
 
 static __always_inline struct verdict on_device(struct inode *inode, bool writes)
@@ -229,40 +285,68 @@ static __always_inline struct verdict on_device(struct inode *inode, bool writes
     if (major == 1 && (minor == 1 || minor == 2 || minor == 4)) {
         return kernel_wide(CT_V_DEV_MEM);
     }
+    // /dev/snapshot: hibernation by a program.
+    if (major == 10 && minor == 231) {
+        return kernel_wide(CT_V_HIBERNATION);
+    }
+    if (is_watched(major)) {
+        return kernel_wide(CT_V_PCI);
+    }
     return major == 202 && writes ? kernel_wide(CT_V_IO_PORTS) : let_pass(); // msr
 }
 
 // Whether an open can be any of our business: nearly none is, and everybody pays for the question.
-static __always_inline bool is_of_interest(unsigned short mode, unsigned long magic)
+static __always_inline bool is_of_interest(unsigned short mode, unsigned long magic, bool writes)
 {
     return magic == PROC_SUPER_MAGIC || magic == TRACEFS_MAGIC || magic == DEBUGFS_MAGIC ||
-           magic == BINFMTFS_MAGIC || magic == CGROUP2_MAGIC || (mode & S_IFMT) == S_IFCHR;
+           magic == BINFMTFS_MAGIC || magic == CGROUP2_MAGIC || (mode & S_IFMT) == S_IFCHR ||
+           (writes && (magic == SYSFS_MAGIC || (mode & S_IFMT) == S_IFBLK));
+}
+
+static __always_inline struct verdict on_write(struct file *file, struct inode *inode,
+                                               unsigned short type)
+{
+    switch (BPF_CORE_READ(inode, i_sb, s_magic)) {
+    case BINFMTFS_MAGIC:
+        return kernel_wide(CT_V_BINFMT);
+    case TRACEFS_MAGIC:
+        return kernel_wide(CT_V_TRACEFS);
+    case DEBUGFS_MAGIC:
+        return kernel_wide(CT_V_DEBUGFS);
+    case CGROUP2_MAGIC:
+        return on_cgroup_file(file);
+    case SYSFS_MAGIC:
+        return on_sysfs(file);
+    default:
+        return type == S_IFREG ? on_program_file(file) : let_pass();
+    }
 }
 
 static __always_inline struct verdict on_open(struct file *file)
 {
     struct inode *inode = BPF_CORE_READ(file, f_inode);
     bool writes = (BPF_CORE_READ(file, f_mode) & FMODE_WRITE) != 0;
-    if ((BPF_CORE_READ(inode, i_mode) & S_IFMT) == S_IFCHR) {
+    unsigned short type = BPF_CORE_READ(inode, i_mode) & S_IFMT;
+    if (type == S_IFCHR) {
         return on_device(inode, writes);
     }
-    switch (BPF_CORE_READ(inode, i_sb, s_magic)) {
-    case PROC_SUPER_MAGIC:
-        return on_proc(file, inode);
-    case BINFMTFS_MAGIC:
-        return writes ? kernel_wide(CT_V_BINFMT) : let_pass();
-    case TRACEFS_MAGIC:
-        return writes ? kernel_wide(CT_V_TRACEFS) : let_pass();
-    case DEBUGFS_MAGIC:
-        return writes ? kernel_wide(CT_V_DEBUGFS) : let_pass();
-    case CGROUP2_MAGIC:
-        return writes ? on_cgroup_file(file) : let_pass();
-    default:
+    if (BPF_CORE_READ(inode, i_sb, s_magic) == PROC_SUPER_MAGIC) {
+        return on_proc(file, inode, writes);
+    }
+    if (!writes) {
         return let_pass();
     }
+    return type == S_IFBLK ? on_block_device() : on_write(file, inode, type);
 }
 
 // ---- the kernel ----
+
+// Who asks whether there is hibernation, by reading files of /sys/power, is no attacker.
+static __always_inline bool is_reading(void)
+{
+    long number = syscall_number();
+    return number == NR_READ || number == NR_PREAD || number == NR_READV;
+}
 
 static __always_inline struct verdict on_lockdown(int what)
 {
@@ -277,6 +361,8 @@ static __always_inline struct verdict on_lockdown(int what)
     REASON(LOCKDOWN_IOPORT, CT_V_IO_PORTS)
     REASON(LOCKDOWN_MSR, CT_V_IO_PORTS)
     REASON(LOCKDOWN_TRACEFS, CT_V_TRACEFS)
+    REASON(LOCKDOWN_PCI_ACCESS, CT_V_PCI)
+    REASON(LOCKDOWN_HIBERNATION, is_reading() ? 0 : CT_V_HIBERNATION)
 #undef REASON
     return let_pass();
 }
@@ -309,11 +395,14 @@ static __always_inline struct verdict on_read_file(int id)
 #define CT_READING_TYPES                                                                           \
     (1U << 2 | 1U << 5 | 1U << 7 | 1U << 17 | 1U << 24 | 1U << 26 | 1U << 28 | 1U << 29 | 1U << 31)
 
-static __always_inline struct verdict on_bpf(int cmd, unsigned int type)
+static __always_inline struct verdict on_bpf(int cmd, unsigned int type, unsigned int attach)
 {
     struct ct_guard_config *c = config();
     if (cmd != BPF_PROG_LOAD) {
         return let_pass();
+    }
+    if (type == BPF_PROG_TYPE_TRACING && attach == BPF_TRACE_ITER) {
+        return kernel_wide(CT_V_ITERATOR);
     }
     bool reads = type > 31 || (CT_READING_TYPES >> type & 1) != 0;
     return reads || (c != NULL && c->strict != 0) ? kernel_wide(CT_V_BPF_LOAD) : let_pass();

@@ -1,36 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // Read its memory by a BPF program that runs in its own system calls.
-#include <linux/bpf.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "insn.h"
 #include "row.h"
 
-#define INSN(op, dst, src, offset, immediate)                                                      \
-    ((struct bpf_insn){.code = (op),                                                               \
-                       .dst_reg = (dst),                                                           \
-                       .src_reg = (src),                                                           \
-                       .off = (offset),                                                            \
-                       .imm = (int)(immediate)})
-#define CALL(function) INSN(BPF_JMP | BPF_CALL, 0, 0, 0, function)
-#define SET(dst, value) INSN(BPF_ALU64 | BPF_MOV | BPF_K, dst, 0, 0, value)
-#define COPY(dst, src) INSN(BPF_ALU64 | BPF_MOV | BPF_X, dst, src, 0, 0)
-#define ADD(dst, value) INSN(BPF_ALU64 | BPF_ADD | BPF_K, dst, 0, 0, value)
 #define STORE(offset, value) INSN(BPF_ST | BPF_MEM | BPF_DW, BPF_REG_10, 0, offset, value)
-#define END INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
-
-static long bpf(int command, union bpf_attr *attr)
-{
-    return syscall(SYS_bpf, command, attr, sizeof(*attr));
-}
 
 static long make_map(void)
 {
     union bpf_attr attr = {
         .map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 32, .max_entries = 1};
-    return bpf(BPF_MAP_CREATE, &attr);
+    return row_bpf(BPF_MAP_CREATE, &attr);
 }
 
 // At each system call of the victim: 32 bytes from its address into the map.
@@ -67,7 +50,7 @@ static long load(const struct row_victim *victim, long map)
                            .insns = (unsigned long)program,
                            .insn_cnt = sizeof(program) / sizeof(program[0]),
                            .license = (unsigned long)"GPL"};
-    return bpf(BPF_PROG_LOAD, &attr);
+    return row_bpf(BPF_PROG_LOAD, &attr);
 }
 
 enum row_result row_attack(const struct row_victim *victim)
@@ -86,12 +69,12 @@ enum row_result row_attack(const struct row_victim *victim)
         .raw_tracepoint = {.name = (unsigned long)"sys_enter", .prog_fd = (unsigned)program}};
     union bpf_attr lookup = {
         .map_fd = (unsigned)map, .key = (unsigned long)&key, .value = (unsigned long)text};
-    if (bpf(BPF_RAW_TRACEPOINT_OPEN, &attach) < 0) {
+    if (row_bpf(BPF_RAW_TRACEPOINT_OPEN, &attach) < 0) {
         return row_from_errno("BPF_RAW_TRACEPOINT_OPEN");
     }
     for (int i = 0; i < 100 && !row_is_text(text, sizeof(text)); i++) {
         usleep(20000);
-        (void)bpf(BPF_MAP_LOOKUP_ELEM, &lookup);
+        (void)row_bpf(BPF_MAP_LOOKUP_ELEM, &lookup);
     }
     return row_is_text(text, sizeof(text)) ? ROW_LEAKED : ROW_REFUSED;
 }

@@ -17,6 +17,9 @@ enum row_result { ROW_REFUSED = 0, ROW_LEAKED = 1, ROW_ABSENT = 2 };
 // its leads to.
 #define ROW_TEXT "what-only-the-victim-may-know"
 
+// A file that it has mapped to run.
+#define ROW_LIBRARY "/tmp/row-library"
+
 struct row_victim {
     pid_t pid;
     unsigned long address;

@@ -10,6 +10,15 @@
 
 #include "row.h"
 
+static bool map_library(void)
+{
+    int fd = open(ROW_LIBRARY, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0700);
+    bool mapped =
+        fd >= 0 && write(fd, ROW_TEXT, sizeof(ROW_TEXT)) == (ssize_t)sizeof(ROW_TEXT) &&
+        mmap(NULL, sizeof(ROW_TEXT), PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0) != MAP_FAILED;
+    return fd >= 0 && close(fd) == 0 && mapped;
+}
+
 int main(void)
 {
     char *text = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -19,6 +28,9 @@ int main(void)
     }
     memcpy(text, ROW_TEXT, sizeof(ROW_TEXT));
     if (write(fd, ROW_TEXT, sizeof(ROW_TEXT)) != (ssize_t)sizeof(ROW_TEXT)) {
+        return 1;
+    }
+    if (!map_library()) {
         return 1;
     }
     printf("%d %lx %d\n", (int)getpid(), (unsigned long)text, fd);
