@@ -32,7 +32,6 @@ KERNELS = [
     ("6.12", None, "", ""),
     ("6.1", "6.1", "secretmem.enable=1", ""),
     ("5.10", "5.10", "", ""),
-    ("6.12, reactive", None, "", "--tiers reactive"),
 ]
 # What criu asks the kernel for before it does anything: loaded before the agent, which lets nobody load any.
 MODULES = ["nf_tables", "unix_diag", "netlink_diag", "af_packet_diag", "tcp_diag", "udp_diag", "raw_diag", "tun", "veth"]
