@@ -214,7 +214,12 @@ struct hw_perf_event {
     struct task_struct *target;
 };
 
+struct pmu {
+    const char *name;
+};
+
 struct perf_event {
+    struct pmu *pmu;
     struct perf_event_attr attr;
     struct hw_perf_event hw;
 };

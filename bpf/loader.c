@@ -107,7 +107,7 @@ static const struct use cgroup_programs[] = {
 // A tier's programs are those of one object whose names begin with one of its prefixes.
 struct tier_info {
     enum ct_tier tier;
-    const char *prefixes[2]; // the second may be NULL
+    const char *prefixes[3]; // those after the first may be NULL
     const void *(*elf)(size_t *size);
     const struct use *uses;
     size_t n_uses;
@@ -122,7 +122,11 @@ static const struct tier_info tiers[] = {
      CT_ARRAY_LEN(cgroup_programs)},
     {CT_TIER_LSM, {"lsm_", NULL}, ct_guard_skel__elf_bytes, hooks, CT_ARRAY_LEN(hooks)},
     {CT_TIER_FMOD_RET, {"mod_", NULL}, ct_guard_skel__elf_bytes, hooks, CT_ARRAY_LEN(hooks)},
-    {CT_TIER_KPROBE, {"kp_", "kp32_"}, ct_override_skel__elf_bytes, calls, CT_ARRAY_LEN(calls)},
+    {CT_TIER_KPROBE,
+     {"kp_", "kp32_", "kpc_"},
+     ct_override_skel__elf_bytes,
+     calls,
+     CT_ARRAY_LEN(calls)},
     {CT_TIER_REACTIVE, {"rk_", NULL}, ct_reactive_skel__elf_bytes, points, CT_ARRAY_LEN(points)},
 };
 

@@ -51,6 +51,24 @@ static __always_inline int override(struct pt_regs *ctx, struct verdict verdict)
         return override(ctx, verdict);                                                             \
     }
 
+// Those of i386's calls that have a function of their own.
+#define COMPAT_SYSCALL(name, verdict)                                                              \
+    SEC("kprobe/__ia32_compat_sys_" #name)                                                         \
+    int kpc_##name(struct pt_regs *ctx)                                                            \
+    {                                                                                              \
+        struct arguments in;                                                                       \
+        read_arguments_32(ctx, &in);                                                               \
+        return override(ctx, verdict);                                                             \
+    }
+
+COMPAT_SYSCALL(ptrace, on_ptrace(&in))
+COMPAT_SYSCALL(move_pages, against_number(CT_V_MEMORY_ADVICE, in.a[0]))    // before 5.15
+COMPAT_SYSCALL(migrate_pages, against_number(CT_V_MEMORY_ADVICE, in.a[0])) // before 5.15
+COMPAT_SYSCALL(get_robust_list, against_number(CT_V_COMPARE, in.a[0]))
+COMPAT_SYSCALL(kexec_load, kernel_wide(CT_V_KEXEC))
+COMPAT_SYSCALL(rt_sigqueueinfo, against_agent(in.a[0], in.a[1]))
+COMPAT_SYSCALL(rt_tgsigqueueinfo, against_agent(in.a[1], in.a[2]))
+
 SYSCALL(ptrace, on_ptrace(&in))
 SYSCALL(process_vm_readv, against_number(CT_V_VM_READV, in.a[0]))
 SYSCALL(process_vm_writev, against_number(CT_V_VM_WRITEV, in.a[0]))

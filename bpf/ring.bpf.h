@@ -30,17 +30,16 @@ static __always_inline struct task_struct *agent_task(void)
     return task != NULL ? (struct task_struct *)*task : NULL;
 }
 
-// The container's runtime: what started the agent, and what that has started since, but for the agent's own
-// descendants. Where the first process started it, nobody else is the runtime.
-static __always_inline bool is_runtime(void)
+// The container's runtime: what started its first process, and what that has started since, but for the first
+// process's own descendants. Where the node's first process started it, nobody else is the runtime.
+static __always_inline bool is_runtime_of(struct task_struct *first)
 {
     struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-    struct task_struct *agent = agent_task();
-    __u32 runtime = agent != NULL ? BPF_CORE_READ(agent, real_parent, tgid) : 0;
-    __u32 agent_tgid = agent != NULL ? BPF_CORE_READ(agent, tgid) : 0;
+    __u32 runtime = BPF_CORE_READ(first, real_parent, tgid);
+    __u32 first_tgid = BPF_CORE_READ(first, tgid);
     for (int i = 0; runtime > 1 && i < KIN_LEVELS; i++) {
         __u32 tgid = BPF_CORE_READ(task, tgid);
-        if (tgid == agent_tgid || tgid <= 1) {
+        if (tgid == first_tgid || tgid <= 1) {
             return false;
         }
         if (tgid == runtime) {
@@ -49,6 +48,33 @@ static __always_inline bool is_runtime(void)
         task = BPF_CORE_READ(task, real_parent);
     }
     return false;
+}
+
+static __always_inline bool is_runtime(void)
+{
+    struct task_struct *agent = agent_task();
+    return agent != NULL && is_runtime_of(agent);
+}
+
+// The first process of its pid namespace: orphans come to it, and so everybody may be its descendant.
+static __always_inline bool is_reaper(struct task_struct *task)
+{
+    struct pid *pid = BPF_CORE_READ(task, thread_pid);
+    unsigned int level = BPF_CORE_READ(pid, level);
+    struct upid upid = {0};
+    return level >= MAX_LEVELS || bpf_core_read(&upid, sizeof(upid), &pid->numbers[level]) != 0 ||
+           upid.nr == 1;
+}
+
+// The runtime may enter the namespaces of a container's first process: so come kubelet's probes and what is executed
+// there. What it has executed is of its kin too, but is in the container's mounts and not in the runtime's.
+static __always_inline bool may_enter(struct task_struct *victim, const struct ct_mark *mark)
+{
+    struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+    struct task_struct *runtime = BPF_CORE_READ(victim, real_parent);
+    return mark->root == (__u32)BPF_CORE_READ(victim, tgid) && mark_of_task(runtime) == NULL &&
+           !is_reaper(runtime) && is_runtime_of(victim) &&
+           BPF_CORE_READ(task, nsproxy, mnt_ns) == BPF_CORE_READ(runtime, nsproxy, mnt_ns);
 }
 
 // The agent's processes may end each other, the runtime the container, and the first process everything, when the

@@ -51,11 +51,16 @@ static __always_inline struct pid *pid_of(struct file *file)
                : BPF_CORE_READ(file, private_data);
 }
 
-static __always_inline struct verdict against_pidfd(enum ct_vector vector, __u64 fd)
+static __always_inline struct task_struct *task_by_pidfd(__u64 fd)
 {
     struct file *file = file_of(fd);
     struct pid *pid = file != NULL ? pid_of(file) : NULL;
-    struct task_struct *victim = pid != NULL ? task_of(pid) : NULL;
+    return pid != NULL ? task_of(pid) : NULL;
+}
+
+static __always_inline struct verdict against_pidfd(enum ct_vector vector, __u64 fd)
+{
+    struct task_struct *victim = task_by_pidfd(fd);
     __u32 tgid = victim != NULL ? BPF_CORE_READ(victim, tgid) : 0;
     struct ct_mark *mark = mark_of(tgid);
     if (mark == NULL || tgid == current_tgid() || is_own_dealing(mark, tgid)) {
@@ -130,7 +135,10 @@ static __always_inline struct verdict on_io_uring_setup(void)
 
 static __always_inline struct verdict on_setns(const struct arguments *in)
 {
-    return against_pidfd(CT_V_SETNS, in->a[0]);
+    struct task_struct *victim = task_by_pidfd(in->a[0]);
+    struct ct_mark *mark = victim != NULL ? mark_of_task(victim) : NULL;
+    return mark != NULL && may_enter(victim, mark) ? let_pass()
+                                                   : against_pidfd(CT_V_SETNS, in->a[0]);
 }
 
 #endif

@@ -7,6 +7,8 @@
 //   registrant race PROGRAM...      asks, and executes PROGRAM before the answer
 //   registrant exec PROGRAM...      registers, and executes PROGRAM where it should execute itself
 //   registrant query                one look
+//   registrant query-32             the same by i386's entry
+//   registrant later                prints `PID ADDRESS` of a text, and registers when a byte comes, at each of its starts
 //   registrant once                 asks once, and waits for the answer
 //   registrant vetted [PROGRAM...]  registers; then waits for its standard input to end, and executes PROGRAM
 //   registrant crowd                registers; then 20 children, threads, and execs by threads
@@ -32,7 +34,11 @@
 #define STEP_NS 2000000L
 #define ANSWER_KILLED (-1)
 
+#define I386_PRCTL 172
+
 static volatile int word = 4711;
+// At the same address in each of its lives.
+static char text[] = "what-the-wrapper-may-know";
 
 static int by_signal(const sigset_t *answers)
 {
@@ -47,14 +53,19 @@ static int by_signal(const sigset_t *answers)
     return number > 0 && info.si_code == SI_KERNEL ? errnos[number - CT_GUARD_SIGNAL] : EINVAL;
 }
 
+static void block_answers(sigset_t *ret)
+{
+    sigemptyset(ret);
+    for (int i = 0; i < CT_GUARD_N_ANSWERS; i++) {
+        sigaddset(ret, CT_GUARD_SIGNAL + i);
+    }
+    sigprocmask(SIG_BLOCK, ret, NULL);
+}
+
 static int ask(unsigned long operation, unsigned long argument)
 {
     sigset_t answers;
-    sigemptyset(&answers);
-    for (int i = 0; i < CT_GUARD_N_ANSWERS; i++) {
-        sigaddset(&answers, CT_GUARD_SIGNAL + i);
-    }
-    sigprocmask(SIG_BLOCK, &answers, NULL);
+    block_answers(&answers);
     if (prctl(CT_GUARD_MAGIC, operation, argument, 0UL, 0UL) == 0) {
         return 0;
     }
@@ -360,6 +371,37 @@ static int query(char **argv)
     return 0;
 }
 
+#ifdef __x86_64__
+static int query_32(char **argv)
+{
+    sigset_t answers;
+    long result = I386_PRCTL;
+    (void)argv;
+    block_answers(&answers);
+    __asm__ volatile("int $0x80"
+                     : "+a"(result)
+                     : "b"((unsigned long)CT_GUARD_MAGIC), "c"((unsigned long)CT_GUARD_QUERY),
+                       "d"(0UL), "S"(0UL), "D"(0UL)
+                     : "r8", "r9", "r10", "r11", "cc", "memory");
+    int error = -(int)result;
+    say("query", error == EINVAL ? by_signal(&answers) : error);
+    return 0;
+}
+#endif
+
+static int later(char **argv)
+{
+    char byte;
+    printf("%d %lx\n", (int)getpid(), (unsigned long)text);
+    fflush(stdout);
+    if (read(STDIN_FILENO, &byte, 1) != 1 || !registers(argv)) {
+        return 1;
+    }
+    while (read(STDIN_FILENO, &byte, 1) > 0) {
+    }
+    return 0;
+}
+
 static int ask_once(char **argv)
 {
     (void)argv;
@@ -377,7 +419,10 @@ int main(int argc, char **argv)
         {"enter", enter, 2},          {"vetted", vetted, 2}, {"crowd", crowd, 2},
         {"threads", with_threads, 2}, {"traced", traced, 2}, {"query", query, 2},
         {"once", ask_once, 2},        {"race", race, 3},     {"exec", execute, 3},
-        {"impostor", impostor, 3},
+        {"impostor", impostor, 3},    {"later", later, 2},
+#ifdef __x86_64__
+        {"query-32", query_32, 2},
+#endif
     };
     for (size_t i = 0; argc > 1 && i < sizeof(modes) / sizeof(modes[0]); i++) {
         if (strcmp(argv[1], modes[i].name) == 0 && argc >= modes[i].least) {

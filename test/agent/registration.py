@@ -98,6 +98,29 @@ case_of attack-from-within inside row_vm_readv "$@"
 kill $1
 sleep 1
 case_of query-outside registrant query
+case_of query-outside-32 registrant query-32
+# Descriptors of a wrapper's memory from before it registered.
+new_container
+mkfifo /tmp/go
+inside registrant later </tmp/go >/tmp/later &
+exec 4>/tmp/go
+until grep -q '^[0-9]' /tmp/later; do
+    sleep 1
+done
+set -- $(cat /tmp/later)
+exec 3</proc/$1/mem 5</proc/$1/mem
+case_of old-descriptor-before dd bs=1 skip=$((0x$2)) count=25 <&3 2>/dev/null
+printf x >&4
+until [ "$(grep -c '^[0-9]' /tmp/later)" = 2 ]; do
+    sleep 1
+done
+printf x >&4
+until grep -q -e EISCONN -e ECONNREFUSED /tmp/later; do
+    sleep 1
+done
+case_of later cat /tmp/later
+case_of old-descriptor dd bs=1 skip=$((0x$2)) count=25 <&5 2>/dev/null
+exec 4>&- 3<&- 5<&-
 case_of not-asked-for registrant enter
 """
 
@@ -137,6 +160,10 @@ EXPECTED = {
     "allowed": (r"answer EALREADY;", None),
     "second-process": (REFUSED, "it is not the first process of its container: process [0-9]+ is older"),
     "query-outside": (r"query ENOTCONN;", None),
+    "query-outside-32": (r"query ENOTCONN;", None),
+    "old-descriptor-before": (r"what-the-wrapper-may-know", None),
+    "later": (r"(\d+ [0-9a-f]+;)answer EALREADY;\1answer EISCONN;", None),
+    "old-descriptor": (r"", None),
     "not-asked-for": (REFUSED, "it is in no cgroup of its own"),
 }
 KILLED = 137

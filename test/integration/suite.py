@@ -72,6 +72,8 @@ class _Result(unittest.TestResult):
         super().addError(test, err)
         if isinstance(test, unittest.TestCase):
             self._complain(test, err)
+        else:  # a module's beginning or end
+            print(f"FAIL {test.id()}: {err[1]}", flush=True)
 
     def addSubTest(self, test, subtest, err):
         super().addSubTest(test, subtest, err)

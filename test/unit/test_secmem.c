@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -68,6 +71,67 @@ static void test_secret_pages_are_hidden(void **state)
     assert_false(readable_from_outside(p));
     ct_secmem_unmap(&area);
     assert_null(area.base);
+    ct_secmem_unmap(&area);
+}
+
+// ---- what else takes pages away from a process, or has them served ----
+
+static bool is_paged_out(void *page)
+{
+    return madvise(page, 4096, MADV_PAGEOUT) == 0;
+}
+
+// By KSM: the advice is taken, and counts where the mapping's flags say so.
+static bool is_merged(void *page)
+{
+    char line[256];
+    bool here = false;
+    bool merged = false;
+    assert_int_equal(madvise(page, 4096, MADV_MERGEABLE), 0);
+    FILE *maps = fopen("/proc/self/smaps", "re");
+    assert_non_null(maps);
+    while (fgets(line, sizeof(line), maps) != NULL) {
+        unsigned long start;
+        unsigned long end;
+        if (sscanf(line, "%lx-%lx ", &start, &end) == 2) {
+            here = start <= (uintptr_t)page && (uintptr_t)page < end;
+        } else if (here && strncmp(line, "VmFlags:", 8) == 0) {
+            merged = strstr(line, " mg") != NULL;
+        }
+    }
+    (void)fclose(maps);
+    return merged;
+}
+
+// By userfaultfd(2): whoever holds that descriptor puts there what is read.
+static bool is_served(void *page)
+{
+    struct uffdio_api api = {.api = UFFD_API};
+    struct uffdio_register area = {.range = {.start = (uintptr_t)page, .len = 4096},
+                                   .mode = UFFDIO_REGISTER_MODE_MISSING};
+    int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+    assert_true(fd >= 0);
+    assert_int_equal(ioctl(fd, UFFDIO_API, &api), 0);
+    bool served = ioctl(fd, UFFDIO_REGISTER, &area) == 0;
+    (void)close(fd);
+    return served;
+}
+
+static void test_neither_swapped_nor_merged_nor_served(void **state)
+{
+    (void)state;
+    static bool (*const taken[])(void *page) = {is_paged_out, is_merged, is_served};
+    struct ct_secmem_area area;
+    assert_int_equal(ct_secmem_map(4096, false, &area, NULL), 0);
+    char *ordinary = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(ordinary, MAP_FAILED);
+    memset(area.base, 's', 4096);
+    memset(ordinary, 'o', 4096);
+    for (size_t i = 0; i < CT_ARRAY_LEN(taken); i++) {
+        assert_true(taken[i](ordinary));
+        assert_false(taken[i](area.base));
+    }
+    assert_int_equal(munmap(ordinary, 4096), 0);
     ct_secmem_unmap(&area);
 }
 
@@ -226,6 +290,7 @@ int main(void)
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_secret_pages_are_hidden),
+        cmocka_unit_test(test_neither_swapped_nor_merged_nor_served),
         cmocka_unit_test(test_guards_on_both_sides),
         cmocka_unit_test(test_the_descriptor_maps_the_same_pages),
         cmocka_unit_test(test_unmap_wipes),

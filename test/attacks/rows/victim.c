@@ -21,7 +21,9 @@ static bool map_library(void)
 
 int main(void)
 {
-    char *text = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    // Where attackers of 32 bits reach it too.
+    char *text =
+        mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
     int fd = memfd_create("victim", MFD_CLOEXEC);
     if (text == MAP_FAILED || fd < 0) {
         return 1;
