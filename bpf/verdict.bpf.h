@@ -77,6 +77,7 @@ static __always_inline bool is_32_bit(void)
 #define NR_READ 0
 #define NR_PREAD 17
 #define NR_READV 19
+#define NR_SENDFILE 40
 
 // x86-64's number of what i386 calls by this one, as far as it is told apart here; else -1.
 static __always_inline long from_i386(long number)
@@ -364,7 +365,7 @@ static __always_inline struct verdict on_open(struct file *file)
 static __always_inline bool is_reading(void)
 {
     long number = syscall_number();
-    return number == NR_READ || number == NR_PREAD || number == NR_READV;
+    return number == NR_READ || number == NR_PREAD || number == NR_READV || number == NR_SENDFILE;
 }
 
 static __always_inline struct verdict on_lockdown(int what)
