@@ -69,7 +69,8 @@ RUNTIME = {"nsenter": True, "nsenter-elsewhere": False, "maps": False}
 STARTS = {
     "gdb-run": ("gdb -batch -nx -ex 'break main' -ex run -ex 'info registers rip' -ex kill row_victim", "rip .*main"),
     "strace-run": ("strace -f -e trace=execve sh -c '/bin/ps; true'", r"execve\(\"/bin/ps\""),
-    "criu-restore": (f"rm -f /tmp/row-library; setsid row_victim >said-itself 2>&1 </dev/null & sleep 2; read -r pid address fd <said-itself; mkdir images; "
+    "criu-restore": ("rm -f /tmp/row-library; setsid row_victim >said-itself 2>&1 </dev/null & sleep 2; "
+                     "read -r pid address fd <said-itself; mkdir images; "
                      f"criu dump -t $pid -D images {CRIU} && row_vm_readv $pid $address 0; "
                      f"criu restore -d -D images {CRIU} && row_vm_readv $pid $address 0; kill $pid",
                      r"No such process(\n.*)*\nleaked"),
