@@ -69,7 +69,8 @@ RUNTIME = {"nsenter": True, "nsenter-elsewhere": False, "maps": False}
 STARTS = {
     "gdb-run": ("gdb -batch -nx -ex 'break main' -ex run -ex 'info registers rip' -ex kill row_victim", "rip .*main"),
     "strace-run": ("strace -f -e trace=execve sh -c '/bin/ps; true'", r"execve\(\"/bin/ps\""),
-    "criu-restore": (f"setsid row_victim >said-itself 2>&1 </dev/null & sleep 2; read -r pid address fd <said-itself; mkdir images; "
+    "criu-restore": ("rm -f /tmp/row-library; setsid row_victim >said-itself 2>&1 </dev/null & sleep 2; "
+                     "read -r pid address fd <said-itself; mkdir images; "
                      f"criu dump -t $pid -D images {CRIU} && row_vm_readv $pid $address 0; "
                      f"criu restore -d -D images {CRIU} && row_vm_readv $pid $address 0; kill $pid",
                      r"No such process(\n.*)*\nleaked"),
@@ -96,7 +97,8 @@ try() {{
     cd /
 }}
 victim() {{
-    rm -f /tmp/victim
+    # A file that a protected process has mapped to run is not to be overwritten: each has its own.
+    rm -f /tmp/victim /tmp/row-library
     TEXT={secret} sh -c "echo 0 >$1/cgroup.procs; shift; "'exec "$@"' sh "$@" >/tmp/victim 2>&1 &
     for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do
         grep -q '^[0-9]' /tmp/victim && break
