@@ -2,9 +2,12 @@
 #include "agent_metrics.h"
 
 #include <bpf/bpf.h>
+#include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "vectors.h"
 
@@ -12,9 +15,9 @@
 
 static const char *const actions[CT_ACTION_COUNT] = {"denied", "killed"};
 
-// Maps whose filling is worth a look, all of them hashes.
-static const char *const watched[] = {"ct_marks", "ct_pids", "ct_cgroups", "ct_requests",
-                                      "ct_answers"};
+// Maps that fill and empty: the hashes. Of ct_rates the kernel itself drops the oldest.
+static const char *const watched[] = {"ct_marks",   "ct_pids",  "ct_cgroups", "ct_requests",
+                                      "ct_answers", "ct_rates", "ct_exempts", "ct_own"};
 
 static void head(struct ct_buf *out, const char *name, const char *type, const char *help)
 {
@@ -118,6 +121,51 @@ static void write_maps(const struct ct_agent_metrics *metrics, struct ct_buf *ou
     }
 }
 
+static double cpu_seconds(void)
+{
+    struct rusage usage = {0};
+    (void)getrusage(RUSAGE_SELF, &usage);
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
+// proc_pid_statm(5): the second number, in pages.
+static uint64_t resident_bytes(void)
+{
+    uint64_t pages = 0;
+    CT_AUTO_FILE file = fopen("/proc/self/statm", "re");
+    return file != NULL && fscanf(file, "%*u %" SCNu64, &pages) == 1
+               ? pages * (uint64_t)sysconf(_SC_PAGESIZE)
+               : 0;
+}
+
+// But for the one that looks.
+static uint64_t open_descriptors(void)
+{
+    uint64_t n = 0;
+    DIR *folder = opendir("/proc/self/fd");
+    for (const struct dirent *entry = NULL; folder != NULL && (entry = readdir(folder)) != NULL;) {
+        n += entry->d_name[0] != '.';
+    }
+    if (folder != NULL) {
+        (void)closedir(folder);
+    }
+    return n > 0 ? n - 1 : 0;
+}
+
+static void write_process(const struct ct_agent_metrics *metrics, struct ct_buf *out)
+{
+    head(out, "cpu_seconds_total", "counter",
+         "Processor time of the agent's own process, and of all self-tests.");
+    ct_buf_addf(out,
+                "cloudtaser_agent_cpu_seconds_total{process=\"agent\"} %.6f\n"
+                "cloudtaser_agent_cpu_seconds_total{process=\"selftest\"} %.6f\n",
+                cpu_seconds(), metrics->selftest_cpu_seconds);
+    number(out, "resident_bytes", "gauge", "Memory of the agent's own process.", resident_bytes());
+    number(out, "open_descriptors", "gauge", "Descriptors of the agent's own process.",
+           open_descriptors());
+}
+
 // All that are marked but for the agent's own.
 static uint64_t protected_processes(const struct ct_guard *guard)
 {
@@ -161,5 +209,6 @@ void ct_agent_metrics_write(const struct ct_agent_metrics *metrics, struct ct_bu
     ct_buf_addf(out, "cloudtaser_agent_selftest_seconds %.3f\n", metrics->selftest_seconds);
     number(out, "selftest_failures_total", "counter", "Self-tests that did not come to an end.",
            metrics->selftest_failures);
+    write_process(metrics, out);
     write_maps(metrics, out);
 }

@@ -10,7 +10,8 @@
 struct ct_agent_metrics {
     const struct ct_guard *guard;
     const struct ct_report *report;
-    double selftest_seconds; // that the last one took
+    double selftest_seconds;     // that the last one took
+    double selftest_cpu_seconds; // that all of them took
     uint64_t selftest_failures;
     bool proven; // the last one came to an end
 };

@@ -212,6 +212,11 @@ int ct_guard_prove(struct ct_guard *guard, struct ct_err *err)
     return ct_guard_try(guard, guard->results, err);
 }
 
+void ct_guard_lighten(struct ct_guard *guard)
+{
+    ct_loader_close_objects(&guard->loader);
+}
+
 void ct_guard_take_results(struct ct_guard *guard, const struct ct_result results[CT_V_COUNT])
 {
     memcpy(guard->results, results, sizeof(guard->results));

@@ -55,6 +55,8 @@ CT_CHECKED int ct_guard_prove(struct ct_guard *guard, struct ct_err *err);
 // The same for who keeps the results elsewhere: a process that the guard was forked to.
 CT_CHECKED int ct_guard_try(const struct ct_guard *guard, struct ct_result ret[CT_V_COUNT],
                             struct ct_err *err);
+// In such a process, which then does nothing else: frees what it does not need for that, for it is copied at each fork.
+void ct_guard_lighten(struct ct_guard *guard);
 void ct_guard_take_results(struct ct_guard *guard, const struct ct_result results[CT_V_COUNT]);
 
 // Makes the calling process one of the agent's: protected, and not to be ended by others.

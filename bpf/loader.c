@@ -356,6 +356,33 @@ static void detach(const struct ct_attached *attached)
     (void)(root >= 0 && bpf_prog_detach2(attached->program, root, BPF_CGROUP_SYSCTL));
 }
 
+static bool is_in_use(const struct ct_loader *loader, struct bpf_object *object)
+{
+    struct bpf_program *program;
+    bpf_object__for_each_program(program, object)
+    {
+        for (size_t i = 0; i < loader->n_attached; i++) {
+            if (loader->attached[i].program == bpf_program__fd(program)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void close_idle(struct ct_loader *loader)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < loader->n_objects; i++) {
+        if (is_in_use(loader, loader->objects[i])) {
+            loader->objects[kept++] = loader->objects[i];
+        } else {
+            bpf_object__close(loader->objects[i]);
+        }
+    }
+    loader->n_objects = kept;
+}
+
 void ct_loader_detach_idle(struct ct_loader *loader, enum ct_tier tier, __u64 proven)
 {
     size_t kept = 0;
@@ -368,6 +395,13 @@ void ct_loader_detach_idle(struct ct_loader *loader, enum ct_tier tier, __u64 pr
         }
     }
     loader->n_attached = kept;
+    close_idle(loader);
+}
+
+void ct_loader_close_objects(struct ct_loader *loader)
+{
+    loader->n_attached = 0;
+    close_idle(loader);
 }
 
 void ct_loader_done(struct ct_loader *loader)

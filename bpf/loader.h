@@ -44,8 +44,12 @@ struct bpf_object *ct_loader_open_base(__u32 generation);
 // Attaches what of a tier can refuse one of `wanted`. What this kernel does not have is no error: see trouble.
 void ct_loader_attach_tier(struct ct_loader *loader, enum ct_tier tier, __u64 wanted);
 
-// Takes off again what of a tier has refused nothing of `proven`.
+// Takes off again what of a tier has refused nothing of `proven`, and frees what is attached no more.
 void ct_loader_detach_idle(struct ct_loader *loader, enum ct_tier tier, __u64 proven);
+
+// In a process that was forked from the loader's: frees its objects and forgets what is attached, which goes on by the
+// other's descriptors. Of use is only the base then.
+void ct_loader_close_objects(struct ct_loader *loader);
 
 // The tiers from the best to the last; CT_TIER_NONE behind the last.
 enum ct_tier ct_loader_tier(size_t rank);

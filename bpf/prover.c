@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,11 +17,13 @@ struct ct_prover {
     pid_t pid;
     int fd; // messages to it and from it
     bool busy;
+    double cpu_seconds;
 };
 
 struct answer {
     int rc;
     double seconds;
+    double cpu_seconds; // of all so far
     struct ct_err err;
     struct ct_result results[CT_V_COUNT];
 };
@@ -31,6 +35,19 @@ static double now(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+// With what it has forked and waited for.
+static double cpu_seconds(void)
+{
+    struct timeval sum = {0};
+    for (int i = 0; i < 2; i++) {
+        struct rusage usage = {0};
+        (void)getrusage(i == 0 ? RUSAGE_SELF : RUSAGE_CHILDREN, &usage);
+        timeradd(&sum, &usage.ru_utime, &sum);
+        timeradd(&sum, &usage.ru_stime, &sum);
+    }
+    return (double)sum.tv_sec + (double)sum.tv_usec / 1e6;
+}
+
 static void serve(const struct ct_guard *guard, int fd)
 {
     char byte;
@@ -39,13 +56,14 @@ static void serve(const struct ct_guard *guard, int fd)
         double begin = now();
         answer.rc = ct_guard_try(guard, answer.results, &answer.err);
         answer.seconds = now() - begin;
+        answer.cpu_seconds = cpu_seconds();
         if (send(fd, &answer, sizeof(answer), MSG_NOSIGNAL) != (ssize_t)sizeof(answer)) {
             return;
         }
     }
 }
 
-static void prove_for(const struct ct_guard *guard, pid_t parent, int fd)
+static void prove_for(struct ct_guard *guard, pid_t parent, int fd)
 {
     struct ct_err err;
     sigset_t none;
@@ -56,11 +74,12 @@ static void prove_for(const struct ct_guard *guard, pid_t parent, int fd)
     // A group of its own, and deaf to the terminal: it ends with its parent.
     (void)setpgid(0, 0);
     if (getppid() == parent && ct_guard_claim(guard, CT_CLAIM_PART, &err) == 0) {
+        ct_guard_lighten(guard);
         serve(guard, fd);
     }
 }
 
-int ct_prover_new(const struct ct_guard *guard, struct ct_prover **ret, struct ct_err *err)
+int ct_prover_new(struct ct_guard *guard, struct ct_prover **ret, struct ct_err *err)
 {
     int ends[2];
     struct ct_prover *prover = calloc(1, sizeof(*prover));
@@ -128,6 +147,7 @@ int ct_prover_take(struct ct_prover *prover, struct ct_result ret[CT_V_COUNT], d
                           "the self-test's process has ended: nothing is proven any more");
     }
     prover->busy = false;
+    prover->cpu_seconds = answer.cpu_seconds;
     *ret_seconds = answer.seconds;
     if (answer.rc != 0) {
         *err = answer.err;
@@ -135,4 +155,9 @@ int ct_prover_take(struct ct_prover *prover, struct ct_result ret[CT_V_COUNT], d
     }
     memcpy(ret, answer.results, sizeof(answer.results));
     return 0;
+}
+
+double ct_prover_cpu_seconds(const struct ct_prover *prover)
+{
+    return prover->cpu_seconds;
 }

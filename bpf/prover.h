@@ -10,8 +10,7 @@
 struct ct_prover;
 
 // Forks it from a process with one thread. It ends with its parent, or with ct_prover_free().
-CT_CHECKED int ct_prover_new(const struct ct_guard *guard, struct ct_prover **ret,
-                             struct ct_err *err);
+CT_CHECKED int ct_prover_new(struct ct_guard *guard, struct ct_prover **ret, struct ct_err *err);
 void ct_prover_free(struct ct_prover *prover); // takes NULL
 CT_DEFINE_AUTO(ct_prover, ct_prover_free);
 
@@ -27,5 +26,8 @@ bool ct_prover_is_busy(const struct ct_prover *prover);
 // What the self-test has shown. Errors: those of ct_selftest(), in its words; -CT_ESYSTEM when it has ended.
 CT_CHECKED int ct_prover_take(struct ct_prover *prover, struct ct_result ret[CT_V_COUNT],
                               double *ret_seconds, struct ct_err *err);
+
+// Processor time that all self-tests so far have taken, with their processes.
+double ct_prover_cpu_seconds(const struct ct_prover *prover);
 
 #endif

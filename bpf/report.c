@@ -28,6 +28,7 @@ struct ct_report {
     int64_t tokens_ms; // of lines, in the time that earns them
     int64_t last_ms;
     int64_t told_ms;
+    bool stirred;                               // events have come since the counts were read
     uint64_t more[CT_V_COUNT][CT_ACTION_COUNT]; // read, and not told yet
     uint64_t lost[CT_V_COUNT][CT_ACTION_COUNT]; // told already
     uint64_t dropped;
@@ -118,6 +119,7 @@ bool ct_report_event(struct ct_report *report, const struct ct_event *event, int
     char program[512];
     struct ct_event_about about = {.node = report->node};
     bool known = event->vector < CT_V_COUNT && event->action < CT_ACTION_COUNT;
+    report->stirred = true;
     if (!known || !may_tell(report, now_ms)) {
         report->more[known ? event->vector : 0][known ? event->action : 0]++;
         return false;
@@ -158,6 +160,11 @@ void ct_report_turn(struct ct_report *report, int64_t now_ms)
         return;
     }
     report->told_ms = now_ms;
+    // Events are lost when those before them fill the ring: who has read none has lost none.
+    if (!report->stirred) {
+        return;
+    }
+    report->stirred = false;
     for (int v = 0; v < CT_V_COUNT; v++) {
         struct ct_count count;
         ct_report_counts(report, (enum ct_vector)v, &count);
@@ -167,6 +174,8 @@ void ct_report_turn(struct ct_report *report, int64_t now_ms)
             if (report->more[v][a] != 0) {
                 tell_more(report, (enum ct_vector)v, (enum ct_action)a);
             }
+            // What nobody took is told again.
+            report->stirred = report->stirred || report->more[v][a] != 0;
         }
     }
 }

@@ -210,6 +210,7 @@ static void on_proof(struct ct_run *run)
         return;
     }
     run->metrics.selftest_seconds = seconds;
+    run->metrics.selftest_cpu_seconds = ct_prover_cpu_seconds(run->prover);
     if (rc < 0) {
         fail_proof(run, err.msg);
         return;
