@@ -14,6 +14,7 @@
 
 #include "fs.h"
 #include "guard_internal.h"
+#include "lack.h"
 #include "reader.h"
 #include "vectors.h"
 
@@ -54,18 +55,11 @@ static int attach_life(struct ct_guard *guard, struct ct_err *err)
     return 0;
 }
 
-// Why the kernel took none; by errno.
-static int refused(const struct ct_guard *guard, struct ct_err *err)
+// Whether another may be the node's agent: not where this one is it, by its pins.
+static bool is_beside(const struct ct_guard *guard)
 {
-    int number = errno;
-    if (number == EPERM && guard->options.pin_dir == NULL && access(CT_GUARD_PINS, F_OK) == 0) {
-        return ct_err_set(
-            err, CT_EDENIED,
-            "the kernel takes no BPF programs of ours (EPERM): this node's agent runs, and lets "
-            "nobody else load any; ask it, by its log or its metrics");
-    }
-    errno = number;
-    return ct_err_errno(err, "the kernel takes no BPF programs of ours (%s)", ct_loader_words());
+    const char *dir = guard->options.pin_dir;
+    return dir == NULL || strcmp(dir, CT_GUARD_PINS) != 0;
 }
 
 static int load_base(struct ct_guard *guard, struct ct_err *err)
@@ -77,7 +71,7 @@ static int load_base(struct ct_guard *guard, struct ct_err *err)
     }
     int rc = guard->pins.found ? ct_pins_reuse(&guard->pins, guard->base, err) : 0;
     if (rc == 0 && bpf_object__load(guard->base) != 0) {
-        rc = refused(guard, err);
+        rc = ct_lack_tell(ct_loader_words(), is_beside(guard), err);
     }
     guard->loader.base = guard->base;
     return rc;

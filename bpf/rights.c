@@ -56,21 +56,27 @@ static bool is_kept(int number)
     return false;
 }
 
-int ct_rights_check(struct ct_err *err)
+const char *ct_rights_lacks(void)
 {
     struct __user_cap_data_struct data[2] = {0};
-    struct stat st;
-    if (get(data) != 0) {
-        return ct_err_errno(err, "cannot read this process's capabilities");
-    }
-    for (size_t i = 0; i < CT_ARRAY_LEN(kept); i++) {
+    bool known = get(data) == 0;
+    for (size_t i = 0; known && i < CT_ARRAY_LEN(kept); i++) {
         int n = kept[i].number;
         if (kept[i].name != NULL && (data[n / 32].effective >> (n % 32) & 1) == 0) {
-            return ct_err_set(
-                err, CT_EDENIED,
-                "the agent lacks %s: run it as root, in a container as a privileged one",
-                kept[i].name);
+            return kept[i].name;
         }
+    }
+    return NULL;
+}
+
+int ct_rights_check(struct ct_err *err)
+{
+    struct stat st;
+    const char *name = ct_rights_lacks();
+    if (name != NULL) {
+        return ct_err_set(err, CT_EDENIED,
+                          "the agent lacks %s: run it as root, in a container as a privileged one",
+                          name);
     }
     if (stat("/proc/self/ns/pid", &st) == 0 && st.st_ino != FIRST_PID_NAMESPACE) {
         return ct_err_set(
