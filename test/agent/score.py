@@ -3,7 +3,9 @@
 """The wrapper, run by runc as kubelet's containers are, and the node's agent: which points it proves on each kernel, and that
 it claims none that it does not have. Everything happens in virtual machines without a disk.
 
-  test/agent/score.py [KERNEL...]
+  test/agent/score.py [MACHINE...]
+
+Ends with the line `N passed, M failed`.
 """
 
 import json
@@ -70,12 +72,18 @@ bare() {
 ln -s /bin/busybox /busybox
 cp /containers/root/rootfs/jwt /jwt
 start_agent() {
+    : >/tmp/agent
     cloudtaser-agent run "$@" >>/tmp/agent 2>&1 &
     agent=$!
     for i in $(seq 120); do
         grep -q '"selftest"' /tmp/agent && break
         sleep 1
     done
+}
+end_agent() {
+    kill "$agent"
+    wait "$agent"
+    cloudtaser-agent uninstall
 }
 count() {
     echo "@lines $1 $(wc -l </tmp/said.stays)"
@@ -142,18 +150,22 @@ count back
 end_to_stay
 """
 
-# Name, kernel, boot options, options of the agent, script.
+# Machine: kernel, boot options, and what happens in it, one after the other.
 MACHINES = {
-    "6.12": ("6.12", "", "start_agent\n" + ALL + RESTART + LOSS),
-    "6.1 without bpf in lsm=, by LSM alone": ("6.1", "secretmem.enable=1 lsm=lockdown,capability",
-                                             "start_agent --tiers lsm\n" + ALL),
-    "6.12, ftrace turned off and on": ("6.12", "", DEAF),
-    "6.12 with ftrace off, by LSM and fmod_ret alone": (
-        "6.12", "", "echo 0 >/proc/sys/kernel/ftrace_enabled\nstart_agent --tiers lsm --tiers fmod_ret\n" + ALL),
-    "6.12 with ftrace off": ("6.12", "", "echo 0 >/proc/sys/kernel/ftrace_enabled\nstart_agent\n" + ALL),
-    "5.10, reactive": ("5.10", "", "start_agent --tiers reactive\n" + BARE),
-    "override, kprobe": ("override", "secretmem.enable=1", "start_agent --tiers kprobe\n" + BARE),
-    "6.12 without an agent": ("6.12", "", ": >/tmp/agent\n" + ALL),
+    "6.12": ("6.12", "", {
+        "without an agent": ": >/tmp/agent\n" + ALL,
+        "enforced": "start_agent\n" + ALL + RESTART + LOSS,
+    }),
+    "6.12, ftrace": ("6.12", "", {
+        "off and on again": DEAF + "end_agent\n",
+        "off, by LSM and fmod_ret alone": (
+            "echo 0 >/proc/sys/kernel/ftrace_enabled\nstart_agent --tiers lsm --tiers fmod_ret\n" + ALL + "end_agent\n"),
+        "off": "start_agent\n" + ALL,
+    }),
+    "6.1 without bpf in lsm=": ("6.1", "secretmem.enable=1 lsm=lockdown,capability",
+                                {"by LSM alone": "start_agent --tiers lsm\n" + ALL}),
+    "5.10": ("5.10", "", {"reactive": "start_agent --tiers reactive\n" + BARE}),
+    "override": ("override", "secretmem.enable=1", {"kprobe": "start_agent --tiers kprobe\n" + BARE}),
 }
 
 
@@ -212,10 +224,19 @@ class Run:
 
 
 def boot(chosen):
-    kernel, options, script = MACHINES[chosen[0]]
+    """What happened in it, by name."""
+    kernel, options, stages = MACHINES[chosen[0]]
+    script = SETUP + "".join(f'echo "@stage {name}"\n{stage}{FINISH}' for name, stage in stages.items())
     with tempfile.TemporaryDirectory(prefix="cloudtaser-score-") as folder:
-        return Run(machine.run(BUILD, kernel, options, [CLOUDTASER, RUNC, WRAPPER], SETUP + script + FINISH,
-                               files=files(pathlib.Path(folder))))
+        lines = machine.run(BUILD, kernel, options, [CLOUDTASER, RUNC, WRAPPER], script, files=files(pathlib.Path(folder)))
+    said = {}
+    for line in lines:
+        found = re.search(r"@stage (.*)", line)
+        if found:
+            said[found[1]] = []
+        elif said:
+            list(said.values())[-1].append(line)
+    return {name: Run(said.get(name, lines)) for name in stages}
 
 
 class Score(unittest.TestCase):
@@ -227,10 +248,10 @@ class Score(unittest.TestCase):
     def setUpClass(cls):
         cls.runs = dict(machine.on_each([(name,) for name in cls.wanted], boot))
 
-    def machine(self, name):
+    def machine(self, name, stage):
         if name not in self.runs:
             self.skipTest("not asked for")
-        return self.runs[name]
+        return self.runs[name][stage]
 
     def expect_app(self, run, name, **checks):
         """It ran with its secret, and its log has these checks."""
@@ -252,7 +273,7 @@ class Score(unittest.TestCase):
         self.assertNotIn("app:", run.log("demanding"))
 
     def test_every_point_is_proven_where_the_agent_enforces(self):
-        run = self.machine("6.12")
+        run = self.machine("6.12", "enforced")
         self.expect_all(run, "75/75", memfd_secret="OK (+15)", mlock="OK (+10)", madv_dontdump="OK (+10)",
                         pr_set_dumpable="OK (+10)", token_protected="OK (+10)", ebpf_connected="OK (+10)",
                         kprobes_active="OK (+10)")
@@ -260,12 +281,12 @@ class Score(unittest.TestCase):
         self.assertIn("app: it runs", run.log("demanding"))
 
     def test_canaries_are_no_attacks(self):
-        run = self.machine("6.12")
+        run = self.machine("6.12", "enforced")
         self.assertTrue(any('"decision":"protected"' in line for line in run.agent), run.text)
         self.assertFalse([line for line in run.agent if '"kind":"attack' in line.replace(" ", "")])
 
     def test_a_wrapper_that_starts_its_app_again_is_vetted_again(self):
-        run = self.machine("6.12")
+        run = self.machine("6.12", "enforced")
         log = run.log("restarts")
         self.assertEqual(log.count("Protection score: 75/75"), 2, run.text)
         self.assertEqual(log.count("started /busybox"), 2)
@@ -283,44 +304,44 @@ class Score(unittest.TestCase):
         self.assertEqual(run.status.get("stays"), 137, "the app went on until it was killed")
 
     def test_loss_shows_within_10_s_and_the_end_of_the_agents_process_is_none(self):
-        run = self.machine("6.12")
+        run = self.machine("6.12", "enforced")
         self.assertEqual(self.between(run, "enforced", "orphaned"), "", run.text)
         self.expect_loss(run, "orphaned")
 
     def test_a_loss_that_nobody_tells_of_and_its_return(self):
-        run = self.machine("6.12, ftrace turned off and on")
+        run = self.machine("6.12, ftrace", "off and on again")
         self.expect_loss(run, "enforced")
         after = self.between(run, "lost", "back")
         self.assertIn("enforcement by the node's agent is back", after, run.text)
         self.assertIn("Protection score: 75/75", after)
 
     def test_programs_that_never_run_earn_nothing(self):
-        for name in ("6.1 without bpf in lsm=, by LSM alone", "6.12 with ftrace off, by LSM and fmod_ret alone"):
-            with self.subTest(machine=name):
-                run = self.machine(name)
+        for where in (("6.1 without bpf in lsm=", "by LSM alone"), ("6.12, ftrace", "off, by LSM and fmod_ret alone")):
+            with self.subTest(where=where):
+                run = self.machine(*where)
                 self.expect_all(run, "55/75", ebpf_connected="FAIL (+0) ", kprobes_active="FAIL (+0) ")
                 self.expect_refused(run)
 
     def test_a_guard_that_answers_and_lets_memory_be_read_earns_nothing(self):
-        run = self.machine("override, kprobe")
+        run = self.machine("override", "kprobe")
         why = "FAIL (+0) the guard answers, and a protected process is attacked by /proc/PID/mem all the same"
         self.expect_all(run, "55/75", ("root", "followed"), ebpf_connected=why, kprobes_active=why)
         self.expect_refused(run)
 
     def test_what_kills_earns_no_points_for_blocking(self):
-        run = self.machine("5.10, reactive")
+        run = self.machine("5.10", "reactive")
         self.expect_all(run, "50/75", ("root", "followed"), memfd_secret="FAIL (+0) ", ebpf_connected="OK (+10)",
                         kprobes_active="FAIL (+0) attacks by process_vm_readv are killed, not refused")
         self.expect_refused(run)
 
     def test_what_is_left_when_trampolines_are_off_is_a_tier_that_kills(self):
-        run = self.machine("6.12 with ftrace off")
+        run = self.machine("6.12, ftrace", "off")
         self.expect_all(run, "65/75", ebpf_connected="OK (+10)",
                         kprobes_active="FAIL (+0) attacks by process_vm_readv are killed, not refused")
         self.expect_refused(run)
 
     def test_without_an_agent(self):
-        run = self.machine("6.12 without an agent")
+        run = self.machine("6.12", "without an agent")
         self.expect_all(run, "55/75", ebpf_connected=NO_AGENT, kprobes_active=NO_AGENT)
         self.expect_refused(run)
 
@@ -342,7 +363,13 @@ def main():
     if unknown:
         sys.exit(f"there is no machine '{unknown[0]}'; there are: {', '.join(MACHINES)}")
     Score.wanted = wanted or list(MACHINES)
-    unittest.main(argv=sys.argv[:1], verbosity=2)
+    result = unittest.TextTestRunner(verbosity=2).run(unittest.defaultTestLoader.loadTestsFromTestCase(Score))
+    # A test of several machines fails once for each.
+    failed = {getattr(test, "test_case", test).id() for test, _ in result.failures + result.errors}
+    skipped = {getattr(test, "test_case", test).id() for test, _ in result.skipped}
+    passed = result.testsRun - len(failed | skipped)
+    print(f"{passed} passed, {len(failed)} failed" + (f", {len(skipped)} skipped" if skipped else ""))
+    sys.exit(1 if failed or passed == 0 else 0)
 
 
 if __name__ == "__main__":
