@@ -63,6 +63,14 @@ attack-matrix: ## each attack on five kernels, without and with the agent; write
 	@tools/build-kernels
 	@tools/attack-matrix
 
+.PHONY: soak
+soak: ## the agent under attack and churn for MINUTES (10), and what is left of it
+	@tools/setup build static kernels
+	@tools/build dev all static-agent
+	@tools/build-vm
+	@tools/build-kernels
+	@test/agent/soak.py $(MINUTES)
+
 bench: ## measure, and write build/bench.json
 	@tools/setup build static bench
 	@tools/bench

@@ -53,8 +53,8 @@ static const struct {
     void (*once)(void);
     int times;
 } costs[] = {
-    {"getpid", do_getpid, 20000},     {"open_close", do_open_close, 5000},
-    {"stat", do_stat, 5000},          {"read_write", do_read_write, 5000},
+    {"getpid", do_getpid, 100000},    {"open_close", do_open_close, 5000},
+    {"stat", do_stat, 5000},          {"read_write", do_read_write, 10000},
     {"fork_exec", do_fork_exec, 100},
 };
 

@@ -65,16 +65,17 @@ def _make_initramfs(folder, build, programs, script, files):
     return image
 
 
-def run(build, kernel, options, programs, script, machine=("-accel", "tcg,thread=multi", "-smp", "2"), files=()):
+def run(build, kernel, options, programs, script, machine=("-accel", "tcg,thread=multi", "-smp", "2"), files=(),
+        seconds=BOOT_SECONDS):
     """Boots, runs the script as root, and gives the console's lines. `programs` are found in PATH, with their libraries where
-    they go; `files` are folders: (path in the machine, path here)."""
+    they go; `files` are folders: (path in the machine, path here). After so many seconds it is an error."""
     with tempfile.TemporaryDirectory(prefix="cloudtaser-machine-") as folder:
         image = _make_initramfs(pathlib.Path(folder), pathlib.Path(build), programs, script, files)
         said = subprocess.run(
             [_folder_of("build-vm") / "qemu", *machine, "-cpu", "max", "-m", "768", "-nographic", "-no-reboot",
              "-nic", "none", "-kernel", _folder_of("build-kernels") / kernel / "kernel", "-initrd", image, "-append",
              f"console=ttyS0 quiet panic=-1 {options}"],
-            stdin=subprocess.DEVNULL, capture_output=True, timeout=BOOT_SECONDS, check=False)
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False)
     return said.stdout.decode(errors="replace").replace("\r", "").splitlines()
 
 
