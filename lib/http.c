@@ -289,7 +289,8 @@ static bool make_headers(const char *const *headers, bool post, struct curl_slis
 {
     struct curl_slist *list = NULL;
     // "Expect:" without a value: never wait for a 100-continue before the body is sent.
-    bool ok = ct_curl_append(&list, "Accept: application/json") && ct_curl_append(&list, "Expect:") &&
+    bool ok = ct_curl_append(&list, "Accept: application/json") &&
+              ct_curl_append(&list, "Expect:") &&
               (!post || ct_curl_append(&list, "Content-Type: application/json"));
     for (size_t i = 0; ok && headers != NULL && headers[i] != NULL; i++) {
         ok = ct_curl_append(&list, headers[i]);
