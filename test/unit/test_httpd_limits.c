@@ -221,7 +221,8 @@ static void test_resting_connections_make_room(void **state)
             left += is_answered(fds[i]);
             (void)close(fds[i]);
         }
-        assert_int_equal(left, n == 5 ? 5 : 0);
+        // Those that were opened a moment later may stay once there is room.
+        assert_true(n == 5 ? left == 5 : left < n);
     }
 }
 

@@ -59,6 +59,14 @@ def children(pid):
     return [int(p) for p in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def is_program(pid, name):
+    """The wrapper has other, passing children before the app."""
+    try:
+        return status(pid, "Name") == name and status(pid, "State") != "t"
+    except FileNotFoundError:
+        return False
+
+
 def tree(pid):
     return [pid] + [p for child in children(pid) for p in tree(child)]
 

@@ -17,6 +17,7 @@ import termios
 import time
 
 import harness
+from harness import is_program
 from test_pid1 import Terminal, children, status, until
 
 APP = str((harness.BUILD / "test/wrapper/pid1_app").resolve())
@@ -126,14 +127,6 @@ class Way:
         for terminal in self.terminals:
             terminal.close()
         self.started, self.terminals, self.unread = [], [], {}
-
-
-def is_program(pid, name):
-    """The wrapper has other, passing children before the app."""
-    try:
-        return status(pid, "Name") == name and status(pid, "State") != "t"
-    except FileNotFoundError:
-        return False
 
 
 def state(pid):

@@ -11,7 +11,7 @@ import subprocess
 import time
 import unittest
 
-from harness import Rig, children, require_wrapper, status, until
+from harness import Rig, children, is_program, require_wrapper, status, until
 
 MAGIC = 0x43544750
 REGISTER, QUERY, RELEASE, LEAVE = 1, 2, 3, 4
@@ -91,8 +91,7 @@ class FakeGuard(unittest.TestCase):
         self.assertEqual(done.stdout, plain.stdout)
         process = self.rig.start(["sleep", "60"], preexec_fn=answering(marked), stderr=subprocess.DEVNULL)
         try:
-            app = until(lambda: children(process.pid), "the app", 20)
-            until(lambda: status(app[0], "Name") == "sleep", "its exec", 20)
+            until(lambda: any(is_program(pid, "sleep") for pid in children(process.pid)), "the app", 20)
             self.assertEqual(status(process.pid, "Name"), "cloudtaser-wrap")
             with open(f"/proc/{process.pid}/cmdline", encoding="ascii") as f:
                 self.assertEqual(f.read().split("\0")[1:-1], ["--", "sleep", "60"])

@@ -250,6 +250,9 @@ class Terminal:
     def __init__(self, command, environment):
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
+            # Whoever runs the tests in the background has them ignored, and ^C and ^\ with them.
+            for number in (signal.SIGINT, signal.SIGQUIT):
+                signal.signal(number, signal.SIG_DFL)
             os.execvpe(command[0], [str(c) for c in command], environment)
         self.seen = ""
 
