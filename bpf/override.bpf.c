@@ -25,13 +25,19 @@ static __always_inline void read_arguments_32(struct pt_regs *ctx, struct argume
     ret->a[3] = (__u32)BPF_CORE_READ(caller, si);
 }
 
-static __always_inline int override(struct pt_regs *ctx, struct verdict verdict)
+// Once in the object, and not in each of its programs, of which there are many.
+static __attribute__((noinline)) int refuse_call(struct pt_regs *ctx, __u32 vector, __u32 victim)
 {
-    if (verdict.vector != 0 && !is_tried_elsewhere()) {
-        record(verdict.vector, CT_TIER_KPROBE, CT_ACTION_DENIED, verdict.victim);
+    if (!is_tried_elsewhere()) {
+        record(vector, CT_TIER_KPROBE, CT_ACTION_DENIED, victim);
         bpf_override_return(ctx, -EPERM);
     }
     return 0;
+}
+
+static __always_inline int override(struct pt_regs *ctx, struct verdict verdict)
+{
+    return verdict.vector != 0 ? refuse_call(ctx, verdict.vector, verdict.victim) : 0;
 }
 
 // Both entries of a system call: 64 bits and, for programs of 32 bits, i386's.
