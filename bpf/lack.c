@@ -31,12 +31,8 @@ static bool is_confidential(void)
 int ct_lack_tell(const char *words, bool beside, struct ct_err *err)
 {
     int number = errno;
-    const char *capability = ct_rights_lacks();
-    if (capability != NULL) {
-        return ct_err_set(err, CT_EDENIED,
-                          "the kernel takes no BPF programs of ours: the agent lacks %s: run it as "
-                          "root, in a container as a privileged one",
-                          capability);
+    if (ct_rights_check_capabilities(err) < 0) {
+        return ct_err_wrap(err, "the kernel takes no BPF programs of ours");
     }
     if (!has_btf()) {
         return ct_err_set(err, CT_ESYSTEM,

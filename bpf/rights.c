@@ -56,27 +56,30 @@ static bool is_kept(int number)
     return false;
 }
 
-const char *ct_rights_lacks(void)
+int ct_rights_check_capabilities(struct ct_err *err)
 {
     struct __user_cap_data_struct data[2] = {0};
-    bool known = get(data) == 0;
-    for (size_t i = 0; known && i < CT_ARRAY_LEN(kept); i++) {
+    if (get(data) != 0) {
+        return ct_err_errno(err, "cannot read this process's capabilities");
+    }
+    for (size_t i = 0; i < CT_ARRAY_LEN(kept); i++) {
         int n = kept[i].number;
         if (kept[i].name != NULL && (data[n / 32].effective >> (n % 32) & 1) == 0) {
-            return kept[i].name;
+            return ct_err_set(
+                err, CT_EDENIED,
+                "the agent lacks %s: run it as root, in a container as a privileged one",
+                kept[i].name);
         }
     }
-    return NULL;
+    return 0;
 }
 
 int ct_rights_check(struct ct_err *err)
 {
     struct stat st;
-    const char *name = ct_rights_lacks();
-    if (name != NULL) {
-        return ct_err_set(err, CT_EDENIED,
-                          "the agent lacks %s: run it as root, in a container as a privileged one",
-                          name);
+    int rc = ct_rights_check_capabilities(err);
+    if (rc < 0) {
+        return rc;
     }
     if (stat("/proc/self/ns/pid", &st) == 0 && st.st_ino != FIRST_PID_NAMESPACE) {
         return ct_err_set(

@@ -6,8 +6,9 @@
 
 #include "err.h"
 
-// The name of a capability that the process would need to be the agent and has not; NULL when it has all.
-const char *ct_rights_lacks(void);
+// The sentence about the capability that the process would need to be the agent and has not; 0 when it has all.
+// Errors: -CT_EDENIED, -CT_ESYSTEM.
+CT_CHECKED int ct_rights_check_capabilities(struct ct_err *err);
 
 // The sentence about what a process lacks to be the agent at all; 0 when it lacks nothing. Errors: -CT_EDENIED.
 CT_CHECKED int ct_rights_check(struct ct_err *err);
