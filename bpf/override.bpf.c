@@ -40,32 +40,26 @@ static __always_inline int override(struct pt_regs *ctx, struct verdict verdict)
     return verdict.vector != 0 ? refuse_call(ctx, verdict.vector, verdict.victim) : 0;
 }
 
-// Both entries of a system call: 64 bits and, for programs of 32 bits, i386's.
-#define SYSCALL(name, verdict)                                                                     \
-    SEC("kprobe/__x64_sys_" #name)                                                                 \
-    int kp_##name(struct pt_regs *ctx)                                                             \
+// A kernel's function for a system call, and what is done with its arguments (`in`).
+#define ENTRY(kernel_function, program, read, done)                                                \
+    SEC("kprobe/" kernel_function)                                                                 \
+    int program(struct pt_regs *ctx)                                                               \
     {                                                                                              \
         struct arguments in;                                                                       \
-        read_arguments(ctx, &in);                                                                  \
-        return override(ctx, verdict);                                                             \
-    }                                                                                              \
-    SEC("kprobe/__ia32_sys_" #name)                                                                \
-    int kp32_##name(struct pt_regs *ctx)                                                           \
-    {                                                                                              \
-        struct arguments in;                                                                       \
-        read_arguments_32(ctx, &in);                                                               \
-        return override(ctx, verdict);                                                             \
+        read(ctx, &in);                                                                            \
+        return done;                                                                               \
     }
+
+// Both entries of a system call: 64 bits and, for programs of 32 bits, i386's.
+#define ENTRIES(name, done)                                                                        \
+    ENTRY("__x64_sys_" #name, kp_##name, read_arguments, done)                                     \
+    ENTRY("__ia32_sys_" #name, kp32_##name, read_arguments_32, done)
+
+#define SYSCALL(name, verdict) ENTRIES(name, override(ctx, verdict))
 
 // Those of i386's calls that have a function of their own.
 #define COMPAT_SYSCALL(name, verdict)                                                              \
-    SEC("kprobe/__ia32_compat_sys_" #name)                                                         \
-    int kpc_##name(struct pt_regs *ctx)                                                            \
-    {                                                                                              \
-        struct arguments in;                                                                       \
-        read_arguments_32(ctx, &in);                                                               \
-        return override(ctx, verdict);                                                             \
-    }
+    ENTRY("__ia32_compat_sys_" #name, kpc_##name, read_arguments_32, override(ctx, verdict))
 
 COMPAT_SYSCALL(ptrace, on_ptrace(&in))
 COMPAT_SYSCALL(move_pages, against_number(CT_V_MEMORY_ADVICE, in.a[0]))    // before 5.15
@@ -128,18 +122,4 @@ static __always_inline int answer(struct pt_regs *ctx, const struct arguments *i
     return 0;
 }
 
-SEC("kprobe/__x64_sys_prctl")
-int kp_prctl(struct pt_regs *ctx)
-{
-    struct arguments in;
-    read_arguments(ctx, &in);
-    return answer(ctx, &in);
-}
-
-SEC("kprobe/__ia32_sys_prctl")
-int kp32_prctl(struct pt_regs *ctx)
-{
-    struct arguments in;
-    read_arguments_32(ctx, &in);
-    return answer(ctx, &in);
-}
+ENTRIES(prctl, answer(ctx, &in))

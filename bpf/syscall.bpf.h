@@ -58,15 +58,20 @@ static __always_inline struct task_struct *task_by_pidfd(__u64 fd)
     return pid != NULL ? task_of(pid) : NULL;
 }
 
-static __always_inline struct verdict against_pidfd(enum ct_vector vector, __u64 fd)
+static __always_inline struct verdict against_task(enum ct_vector vector,
+                                                   struct task_struct *victim)
 {
-    struct task_struct *victim = task_by_pidfd(fd);
     __u32 tgid = victim != NULL ? BPF_CORE_READ(victim, tgid) : 0;
     struct ct_mark *mark = mark_of(tgid);
     if (mark == NULL || tgid == current_tgid() || is_own_dealing(mark, tgid)) {
         return let_pass();
     }
     return against(vector, victim);
+}
+
+static __always_inline struct verdict against_pidfd(enum ct_vector vector, __u64 fd)
+{
+    return against_task(vector, task_by_pidfd(fd));
 }
 
 // A signal, or a limit (argument `with` says which), for a process of the agent's. Groups of processes, by numbers
@@ -137,8 +142,7 @@ static __always_inline struct verdict on_setns(const struct arguments *in)
 {
     struct task_struct *victim = task_by_pidfd(in->a[0]);
     struct ct_mark *mark = victim != NULL ? mark_of_task(victim) : NULL;
-    return mark != NULL && may_enter(victim, mark) ? let_pass()
-                                                   : against_pidfd(CT_V_SETNS, in->a[0]);
+    return mark != NULL && may_enter(victim, mark) ? let_pass() : against_task(CT_V_SETNS, victim);
 }
 
 #endif

@@ -85,12 +85,12 @@ static __always_inline long from_i386(long number)
     switch (number) {
     case 3:
         return NR_READ;
+    case 5:
+        return 2; // open
     case 26:
         return 101; // ptrace
     case 172:
         return 157; // prctl
-    case 5:
-        return 2; // open
     case 294:
         return 256; // migrate_pages
     case 295:
