@@ -161,34 +161,42 @@ static int attempt_tracefs(const struct ct_victim *victim)
 }
 
 // A program without instructions, which no kernel takes.
+static int load_nothing(__u32 type, __u32 attach_type)
+{
+    union bpf_attr attr = {.prog_type = type, .expected_attach_type = attach_type};
+    return syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof(attr)) < 0 ? absent() : 0;
+}
+
 static int attempt_bpf(const struct ct_victim *victim)
 {
-    union bpf_attr attr = {.prog_type = BPF_PROG_TYPE_KPROBE};
     (void)victim;
-    return syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof(attr)) < 0 ? absent() : 0;
+    return load_nothing(BPF_PROG_TYPE_KPROBE, 0);
 }
 
-// A program of BPF that is called for each task, without instructions.
+// One that would be called for each task.
 static int attempt_iterator(const struct ct_victim *victim)
 {
-    union bpf_attr attr = {.prog_type = BPF_PROG_TYPE_TRACING,
-                           .expected_attach_type = BPF_TRACE_ITER};
     (void)victim;
-    return syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof(attr)) < 0 ? absent() : 0;
+    return load_nothing(BPF_PROG_TYPE_TRACING, BPF_TRACE_ITER);
 }
 
-// The device, by a node of our own where nothing else can have replaced it.
-static int attempt_dev_mem(const struct ct_victim *victim)
+// A device, by a node of our own where nothing else can have replaced it.
+static int open_device(const struct ct_victim *victim, mode_t mode, dev_t device, int flags)
 {
     char path[64];
     (void)snprintf(path, sizeof(path), "/tmp/cloudtaser-self-test.%d", (int)victim->pid);
     (void)unlink(path);
-    if (mknod(path, S_IFCHR | 0400, makedev(1, 1)) != 0) {
+    if (mknod(path, mode, device) != 0) {
         return absent();
     }
-    int rc = open_only(path, O_RDONLY);
+    int rc = open_only(path, flags);
     (void)unlink(path);
     return rc;
+}
+
+static int attempt_dev_mem(const struct ct_victim *victim)
+{
+    return open_device(victim, S_IFCHR | 0400, makedev(1, 1), O_RDONLY);
 }
 
 static int attempt_kcore(const struct ct_victim *victim)
@@ -317,15 +325,8 @@ static int attempt_program(const struct ct_victim *victim)
 // By a number that no device has: whether there is one is asked later.
 static int attempt_block_device(const struct ct_victim *victim)
 {
-    char path[64];
-    (void)snprintf(path, sizeof(path), "/tmp/cloudtaser-self-test.%d", (int)victim->pid);
-    (void)unlink(path);
-    if (mknod(path, S_IFBLK | 0600, makedev(1, 0xfffff)) != 0) {
-        return absent();
-    }
-    (void)open_only(path, O_WRONLY);
-    (void)unlink(path);
-    return 0;
+    int rc = open_device(victim, S_IFBLK | 0600, makedev(1, 0xfffff), O_WRONLY);
+    return rc == -ENXIO ? 0 : rc;
 }
 
 // A ring of its own, which opens the victim's memory: no system call shows that.
