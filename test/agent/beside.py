@@ -214,11 +214,12 @@ def boot(kernel, tools, starts):
                            script(options, modules, tools, starts), files=files)
 
 
-class Result:
+class Result(machine.Checks):
     """What each tool came to: its exit status, what it said, and how many of its files hold the secret."""
 
-    def __init__(self, kernel, lines):
-        self.kernel, self.ends, self.said, self.failures, self.passed = kernel, {}, {}, [], 0
+    def __init__(self, lines):
+        super().__init__()
+        self.ends, self.said = {}, {}
         for line in lines:
             found = re.search(r"@(tool|said) (\S+) (\S+) ?(.*)", line)
             if not found:
@@ -235,10 +236,8 @@ class Result:
         said = "\n".join(self.said.get((when, name), []))
         shows = re.search(pattern, said, re.MULTILINE) is not None
         good = shows if works else not shows and leaks == 0
-        if good and (status is not None or works):
-            self.passed += 1
-        else:
-            self.failures.append(f"{self.kernel}: {name} {when}: ends with {status}, {leaks} leaks: {said[-1500:]}")
+        self.check(f"{name} {when}", good and (status is not None or works),
+                   f"ends with {status}, {leaks} leaks: {said[-1500:]}")
 
     def judge(self, tools, starts):
         for name, (_, pattern) in tools.items():
@@ -260,23 +259,15 @@ class Result:
 def measure(kernel):
     tables = (TOOLS, STARTS) if kernel[1] is None else (without_criu(TOOLS), without_criu(STARTS))
     lines = boot(kernel, *tables)
-    result = Result(kernel[0], lines)
+    result = Result(lines)
     result.judge(*tables)
     if not result.ends:
-        result.failures.append(f"{kernel[0]}: it said: " + " | ".join(lines[-8:]))
+        result.failures.append("it said: " + " | ".join(lines[-8:]))
     return result
 
 
 def main(wanted):
-    passed, failed = 0, []
-    for name, result in machine.on_each(machine.chosen(KERNELS, wanted or ["6.12"]), measure):
-        passed += result.passed
-        failed += result.failures
-        print(f"{'ok  ' if not result.failures else 'FAIL'} {name}: {result.passed} passed", flush=True)
-    for what in failed:
-        print(f"FAIL {what}")
-    print(f"{passed} passed, {len(failed)} failed")
-    return 1 if failed else 0
+    return machine.tell(machine.on_each(machine.chosen(KERNELS, wanted or ["6.12"]), measure))
 
 
 if __name__ == "__main__":

@@ -150,11 +150,12 @@ case_of uninstall-at-last cloudtaser-agent uninstall
 """
 
 
-class Run:
+class Run(machine.Checks):
     """What one machine has said, and what is wrong with it."""
 
     def __init__(self, lines):
-        self.cases, self.lines, self.lost, self.failures, self.passed = {}, [], [], [], 0
+        super().__init__()
+        self.cases, self.lines, self.lost = {}, [], []
         for line in lines:
             found = re.search(r"@(case|line|lost) (.*)", line)
             if not found:
@@ -165,12 +166,6 @@ class Run:
                 self.cases[name] = (int(status), said.strip())
             elif rest.startswith("{"):
                 (self.lines if kind == "line" else self.lost).append(json.loads(rest))
-
-    def check(self, name, good, what):
-        if good:
-            self.passed += 1
-        else:
-            self.failures.append(f"{name}: {what}")
 
     def expect(self, name, status, *words):
         got, said = self.cases.get(name, (None, "it did not come to it"))
@@ -256,18 +251,13 @@ def boot(kernel):
     return run
 
 
+def figures(run):
+    return f"{run.number('memory', r'([0-9]+) kB')} kB resident, {run.number('again', r'again ([0-9]+) ')} attacks meanwhile"
+
+
 def main(arguments):
-    passed, failed = 0, 0
-    for name, run in machine.on_each(machine.chosen(KERNELS, arguments), boot):
-        passed += run.passed
-        failed += len(run.failures)
-        memory, tries = run.number("memory", r"(\d+) kB"), run.number("again", r"again (\d+) ")
-        print(f"{'FAIL' if run.failures else 'ok  '} {name}: {run.passed} passed; {memory} kB resident, "
-              f"{tries} attacks meanwhile", flush=True)
-        for what in run.failures:
-            print(f"FAIL {name}: {what}")
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
+    runs = machine.on_each(machine.chosen(KERNELS, arguments), boot)
+    return machine.tell((name, run, figures(run)) for name, run in runs)
 
 
 if __name__ == "__main__":

@@ -196,12 +196,12 @@ def boot(kernel, folder):
     return machine.run(BUILD, name, boot_options, programs, SCRIPT.format(options=options))
 
 
-class Result:
+class Result(machine.Checks):
     """What one kernel's cases came to."""
 
-    def __init__(self, kernel, lines):
-        self.kernel, self.cases, self.audit, self.call = kernel, {}, [], ""
-        self.failures, self.passed = [], 0
+    def __init__(self, lines):
+        super().__init__()
+        self.cases, self.audit, self.call = {}, [], ""
         for line in lines:
             found = re.search(r"@(case|log|call) (.*)", line)
             if not found:
@@ -215,47 +215,33 @@ class Result:
             elif rest.startswith("{"):
                 self.audit.append(json.loads(rest))
 
-    def expect(self, what, is_so, seen):
-        if is_so:
-            self.passed += 1
-        else:
-            self.failures.append(f"{self.kernel}: {what}: {seen}")
-
     def judge(self, tier):
         reasons = [a.get("reason", "") for a in self.audit]
         for name, (words, reason) in EXPECTED.items():
             said = self.cases.get(name, (None, "nothing"))
-            self.expect(name, re.fullmatch(words, said[1]), said)
+            self.check(name, re.fullmatch(words, said[1]), said)
             if reason:
-                self.expect(f"{name}, in the audit", any(re.fullmatch(reason, r) for r in reasons), reasons)
+                self.check(f"{name}, in the audit", any(re.fullmatch(reason, r) for r in reasons), reasons)
         for name in ("attack", "attack-from-within"):
-            self.expect(name, self.cases.get(name, (None,))[0] in (0, KILLED), self.cases.get(name))
-        self.expect("the call's tier", f'"registration":"{tier}"' in self.call.replace(" ", ""), self.call[:300])
+            self.check(name, self.cases.get(name, (None,))[0] in (0, KILLED), self.cases.get(name))
+        self.check("the call's tier", f'"registration":"{tier}"' in self.call.replace(" ", ""), self.call[:300])
         kept = [a for a in self.audit if a.get("decision") == "protected"]
-        self.expect("the audit names the pod", kept and any(
+        self.check("the audit names the pod", kept and any(
             a.get("pod_uid") == POD for a in self.audit if a.get("decision") == "accepted"), self.audit[:3])
 
 
 def measure(kernel):
     with tempfile.TemporaryDirectory(prefix="cloudtaser-registration-") as folder:
         lines = boot(kernel, pathlib.Path(folder))
-    result = Result(kernel[0], lines)
+    result = Result(lines)
     result.judge(kernel[4])
     if not result.cases:
-        result.failures.append(f"{kernel[0]}: it said: " + " | ".join(lines[-8:]))
+        result.failures.append("it said: " + " | ".join(lines[-8:]))
     return result
 
 
 def main(wanted):
-    passed, failed = 0, []
-    for name, result in machine.on_each(machine.chosen(KERNELS, wanted), measure):
-        passed += result.passed
-        failed += result.failures
-        print(f"{'ok  ' if not result.failures else 'FAIL'} {name}", flush=True)
-    for what in failed:
-        print(f"FAIL {what}")
-    print(f"{passed} passed, {len(failed)} failed")
-    return 1 if failed else 0
+    return machine.tell(machine.on_each(machine.chosen(KERNELS, wanted), measure))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILD = pathlib.Path(os.environ.get("CT_BUILD_DIR") or ROOT / "build")
+TWO_PROCESSORS = ("-accel", "tcg,thread=multi", "-smp", "2")
 BOOT_SECONDS = 900  # under emulation, on a busy machine
 
 MOUNTS = """mount -t proc proc /proc
@@ -65,8 +66,7 @@ def _make_initramfs(folder, build, programs, script, files):
     return image
 
 
-def run(build, kernel, options, programs, script, machine=("-accel", "tcg,thread=multi", "-smp", "2"), files=(),
-        seconds=BOOT_SECONDS):
+def run(build, kernel, options, programs, script, machine=TWO_PROCESSORS, files=(), seconds=BOOT_SECONDS):
     """Boots, runs the script as root, and gives the console's lines. `programs` are found in PATH, with their libraries where
     they go; `files` are folders: (path in the machine, path here). After so many seconds it is an error."""
     with tempfile.TemporaryDirectory(prefix="cloudtaser-machine-") as folder:
@@ -96,3 +96,31 @@ def on_each(kernels, work):
         runs = [(kernel[0], pool.submit(work, kernel)) for kernel in kernels]
         for name, run in runs:
             yield name, run.result()
+
+
+class Checks:
+    """What a machine has shown: how much of it is as it should be, and what is not."""
+
+    def __init__(self):
+        self.passed, self.failures = 0, []
+
+    def check(self, name, good, what):
+        if good:
+            self.passed += 1
+        else:
+            self.failures.append(f"{name}: {what}")
+
+
+def tell(outcomes):
+    """Prints what each machine has come to, as soon as that is known, and the line `N passed, M failed`; gives the exit status.
+    `outcomes`: (name, Checks, more to say of it...)."""
+    passed, failed = 0, 0
+    for name, checks, *more in outcomes:
+        passed += checks.passed
+        failed += len(checks.failures)
+        said = "; ".join([f"{checks.passed} passed", *more])
+        print(f"{'FAIL' if checks.failures else 'ok  '} {name}: {said}", flush=True)
+        for what in checks.failures:
+            print(f"FAIL {name}: {what}", flush=True)
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
