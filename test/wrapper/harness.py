@@ -13,6 +13,8 @@ import time
 
 import bad_vault
 
+sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1] / "rig")]
+
 BUILD = pathlib.Path(os.environ.get("CT_BUILD_DIR", "build"))
 WRAPPER = pathlib.Path(os.environ.get("CT_WRAPPER", BUILD / "static/wrapper/cloudtaser-wrapper"))
 PYTHON = "/usr/bin/python3"

@@ -266,11 +266,12 @@ class BadInput(unittest.TestCase):
                      103, [f"the CA file {path} cannot be read as PEM certificates"])
 
     def test_nobody_there(self):
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            port = taken.getsockname()[1]
-        settings = self.rig.settings(address=f"https://127.0.0.1:{port}")
-        self.refused(self.read(f"vault:{PATH}fine#password", settings), 103,
-                     [f"127.0.0.1:{port}", "given up after"])
+        with socket.socket() as deaf:  # bound and never listening: nobody else can answer there
+            deaf.bind(("127.0.0.1", 0))
+            port = deaf.getsockname()[1]
+            settings = self.rig.settings(address=f"https://127.0.0.1:{port}")
+            self.refused(self.read(f"vault:{PATH}fine#password", settings), 103,
+                         [f"127.0.0.1:{port}", "given up after"])
         settings = self.rig.settings(address="https://vault.invalid:8200")
         self.refused(self.read(f"vault:{PATH}fine#password", settings), 103, ["vault.invalid"])
 

@@ -13,6 +13,7 @@ import unittest
 
 import bad_vault
 import harness
+from process import free_port
 
 APP = """
 import signal
@@ -22,11 +23,6 @@ while signal.sigwait({signal.SIGUSR1, signal.SIGTERM}) != signal.SIGTERM:
     print("told", flush=True)
 """
 LABELS = 'pod="web-x7k2p",namespace="shop"'
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
 
 
 class MetricsPort(unittest.TestCase):
