@@ -237,13 +237,17 @@ static int launcher_kill(void)
         become("value");
     }
     (void)snprintf(link, sizeof(link), "/proc/%d/exe", (int)pid);
+    siginfo_t ended = {0}; // on a busy machine the app is through before it is seen
     do {
         ssize_t n = readlink(link, exe, sizeof(exe) - 1);
         exe[n > 0 ? n : 0] = '\0';
-    } while (strcmp(exe, own_path) != 0);
+        (void)waitid(P_PID, (id_t)pid, &ended, WEXITED | WNOHANG | WNOWAIT);
+    } while (strcmp(exe, own_path) != 0 && ended.si_pid == 0);
     (void)kill(pid, SIGKILL);
     int status = 0;
-    return waitpid(pid, &status, 0) == pid && WIFSIGNALED(status) ? LAUNCHER_EXIT : 91;
+    bool over = waitpid(pid, &status, 0) == pid;
+    bool through = WIFEXITED(status) && WEXITSTATUS(status) == APP_OK;
+    return over && (WIFSIGNALED(status) || through) ? LAUNCHER_EXIT : 91;
 }
 
 // What it execs is set-uid, of somebody else.
