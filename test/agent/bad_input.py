@@ -103,7 +103,8 @@ rm $PINS/maps/ct_config
 case_of no-config cloudtaser-agent run
 case_of corrupt-uninstall cloudtaser-agent uninstall
 echo 1 >/proc/sys/kernel/ftrace_enabled
-sleep 5
+# The kernel frees what enforced in its own time.
+sleep 30
 agent
 case_of all-is-well kill -0 $AGENT
 ended
