@@ -168,9 +168,13 @@ static int release_stranger(pid_t parent)
 
 static pid_t idle_child(char *const program[])
 {
+    pid_t parent = getpid();
     pid_t pid = fork();
     if (pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != parent) { // killed before this one had its say
+            _exit(0);
+        }
         if (program[0] != NULL) {
             execvp(program[0], program);
             _exit(127);
