@@ -45,6 +45,18 @@ ended() {
     kill -TERM $AGENT
     wait $AGENT
 }
+begins() {
+    agent "$@"
+    kill -0 $AGENT
+}
+# For a minute: the kernel takes programs off in its own time after `uninstall`, and until then they guard the pins and let
+# nobody load any.
+at_last() {
+    for i in $(seq 30); do
+        "$@" 2>/dev/null && break
+        sleep 2
+    done
+}
 """
 
 ORDINARY = BEGIN + """
@@ -81,14 +93,11 @@ agent
 case_of foreign-beside kill -0 $AGENT
 ended
 case_of foreign-stays cloudtaser-agent uninstall
-# The kernel takes programs off in its own time, and until then they guard the pins and let nobody load any.
-sleep 2
-rmdir $PINS/foreign
+at_last rmdir $PINS/foreign
 case_of foreign-gone cloudtaser-agent uninstall
-sleep 2
 
 # Programs that do not run for a while cannot keep their pins.
-agent --tiers lsm
+at_last begins --tiers lsm
 ended
 echo 0 >/proc/sys/kernel/ftrace_enabled
 rm $PINS/maps/ct_pids
@@ -103,9 +112,7 @@ rm $PINS/maps/ct_config
 case_of no-config cloudtaser-agent run
 case_of corrupt-uninstall cloudtaser-agent uninstall
 echo 1 >/proc/sys/kernel/ftrace_enabled
-# The kernel frees what enforced in its own time.
-sleep 30
-agent
+at_last begins
 case_of all-is-well kill -0 $AGENT
 ended
 case_of end cloudtaser-agent uninstall
