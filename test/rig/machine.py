@@ -14,6 +14,8 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILD = pathlib.Path(os.environ.get("CT_BUILD_DIR") or ROOT / "build")
 TWO_PROCESSORS = ("-accel", "tcg,thread=multi", "-smp", "2")
+# no_timer_check: on a busy machine the emulated timer is too late for the kernel's test of it, and the kernel panics.
+KERNEL_OPTIONS = "console=ttyS0 quiet panic=-1 no_timer_check"
 BOOT_SECONDS = 900  # under emulation, on a busy machine
 
 MOUNTS = """mount -t proc proc /proc
@@ -69,13 +71,12 @@ def _make_initramfs(folder, build, programs, script, files):
 def run(build, kernel, options, programs, script, machine=TWO_PROCESSORS, files=(), seconds=BOOT_SECONDS):
     """Boots, runs the script as root, and gives the console's lines. `programs` are found in PATH, with their libraries where
     they go; `files` are folders: (path in the machine, path here). After so many seconds it is an error."""
-    # no_timer_check: on a busy machine the emulated timer is too late for the test of it, and the kernel panics.
     with tempfile.TemporaryDirectory(prefix="cloudtaser-machine-") as folder:
         image = _make_initramfs(pathlib.Path(folder), pathlib.Path(build), programs, script, files)
         said = subprocess.run(
             [_folder_of("build-vm") / "qemu", *machine, "-cpu", "max", "-m", "768", "-nographic", "-no-reboot",
              "-nic", "none", "-kernel", _folder_of("build-kernels") / kernel / "kernel", "-initrd", image, "-append",
-             f"console=ttyS0 quiet panic=-1 no_timer_check {options}"],
+             f"{KERNEL_OPTIONS} {options}"],
             stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False)
     return said.stdout.decode(errors="replace").replace("\r", "").splitlines()
 

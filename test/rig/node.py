@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 
+from machine import KERNEL_OPTIONS
 from process import PR_SET_PDEATHSIG, ROOT, Service
 
 HOST = "10.77.0.1"
@@ -107,7 +108,7 @@ class Node:
         return [machine / "qemu", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2",
                 "-m", "3072", "-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot",
                 "-kernel", machine / "kernel", "-initrd", machine / "initrd",
-                "-append", "console=ttyS0 quiet panic=-1 no_timer_check",
+                "-append", KERNEL_OPTIONS,
                 "-drive", f"file={machine / 'node.img'},if=virtio,format=raw,snapshot=on,"
                           "cache=unsafe",
                 "-drive", f"file={disk},if=virtio,format=raw,readonly=on",
