@@ -12,6 +12,12 @@ help: ## this text
 build: ## build everything into build/, the static programs included
 	@tools/build $(PRESET) all static
 
+PREFIX ?= /usr/local
+.PHONY: install
+install: ## the command line and its wrapper, after `make build`, into PREFIX (/usr/local)
+	@install -D -m 755 build/cli/cloudtaser $(DESTDIR)$(PREFIX)/bin/cloudtaser
+	@install -D -m 755 build/static/wrapper/cloudtaser-wrapper $(DESTDIR)$(PREFIX)/libexec/cloudtaser/cloudtaser-wrapper
+
 images: ## cloudtaser-webhook, cloudtaser-injector and cloudtaser-agent from scratch, into build/images (as root)
 	@tools/images
 
@@ -20,7 +26,7 @@ demo: ## the whole way on this machine, in words: patch, run, attack, refusal
 	@tools/build dev all static
 	@tools/demo
 
-.PHONY: cluster test-cluster
+.PHONY: cluster test-cluster test-operator
 cluster: ## a real cluster in a virtual machine, CloudTaser in it, and a prompt (as root)
 	@tools/setup build static images testenv cluster
 	@tools/build dev all static
@@ -57,15 +63,19 @@ test-chart: ## the chart with the real Helm and a real API server
 test-cluster: ## the chart and pods of every kind on a real node
 	@tools/test cluster
 
+test-operator: ## the agent replaced, killed and undone under attack on a real node (10 min; not part of make test)
+	@tools/test operator
+
 attack-matrix: ## each attack on five kernels, without and with the agent; writes docs/attack-matrix.md
-	@tools/setup build kernels
+	@tools/setup build kernels cluster
 	@tools/build dev all
+	@tools/build-vm
 	@tools/build-kernels
 	@tools/attack-matrix
 
 .PHONY: soak
 soak: ## the agent under attack and churn for MINUTES (10), and what is left of it
-	@tools/setup build static kernels
+	@tools/setup build static kernels cluster
 	@tools/build dev all static-agent
 	@tools/build-vm
 	@tools/build-kernels

@@ -78,7 +78,9 @@ find_go() {
     local candidate
     GO=
     for candidate in "$(command -v go || true)" /usr/local/go/bin/go /usr/lib/go/bin/go; do
-        if [ -x "$candidate" ]; then
+        # What it builds names its version, and is refused by older ones in words that do not tell that.
+        if [ -x "$candidate" ] && "$candidate" version |
+            awk '{ split(substr($3, 3), v, "."); exit !(v[1] > 1 || v[2] >= 26) }'; then
             GO=$candidate
             break
         fi

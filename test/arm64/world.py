@@ -54,7 +54,7 @@ class World:
     def settings(self, host, ca, jwt, **changes):
         """The text of CLOUDTASER_CONFIG."""
         base = {"version": 1, "address": f"https://{host}:{self.port}", "role": "web",
-                "ca-file": str(ca), "token-file": str(jwt), "retry-budget-ms": 3000}
+                "ca-file": str(ca), "token-file": str(jwt), "retry-budget-ms": 10000}
         base.update({name.replace("_", "-"): value for name, value in changes.items()})
         return json.dumps(base)
 

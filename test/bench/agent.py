@@ -5,18 +5,26 @@ counted and not timed.
 The system calls of others without and with it, alternating in one run; then 250 protected containers: what it occupies, and
 what it does while nothing happens, the self-test of each minute included. In a second guest the same calls beside the tier that
 kills, whose tracepoints everybody pays for and which the first guest must not have; and on this machine's own processor
-beside whatever loads here."""
+beside whatever loads here. There too: how many wrappers can register in a second, and what a wrapper's canary takes."""
 
 import os
+import pathlib
 import re
 import statistics
 import subprocess
+import tempfile
+import time
 
 import machine
+import test_registration as registration
 
 RUNS = 20  # alternating
 RUNS_REACTIVE = 5
 RUNS_NATIVE = 11
+RUNS_REGISTRATION = 5
+WRAPPERS = 10
+CANARY_SECONDS = 70
+CANARY_INTERVAL = 7  # wrapper/enforcement.c
 PROTECTED = 250
 IDLE_SECONDS = 180  # three self-tests
 SECONDS = 2400  # for all of a guest, on a busy machine
@@ -148,11 +156,18 @@ def measure_reactive(build, kernel, number):
     return {f"reactive_icount_{name}_pct": (value, "%") for name, value in percent(said.costs).items()}
 
 
+def agent_of(build):
+    return build / "static-agent/bpf/cloudtaser-agent"
+
+
+def loads_here(build):
+    return os.geteuid() == 0 and subprocess.run([agent_of(build), "probe"], capture_output=True,
+                                                check=False).returncode == 0
+
+
 def measure_native(build, number):
-    """Nanoseconds that a call takes longer on this machine, beside what loads here; nothing where nothing loads."""
-    agent, cost = build / "static-agent/bpf/cloudtaser-agent", build / "test/bench/agent_cost"
-    if os.geteuid() != 0 or subprocess.run([agent, "probe"], capture_output=True, check=False).returncode != 0:
-        return {}
+    """Nanoseconds that a call takes longer on this machine, beside what loads here."""
+    agent, cost = agent_of(build), build / "test/bench/agent_cost"
     costs = {}
 
     def count(side):
@@ -170,7 +185,67 @@ def measure_native(build, number):
     return {f"native_{name}_ns": (after - before, "ns") for name, (before, after) in medians(costs).items()}
 
 
-def measure(build, kernel="6.1", number=RUNS):
-    """{figure: (value, unit)}, without the figures' first word."""
-    return (measure_guest(build, kernel, number) | measure_reactive(build, kernel, min(number, RUNS_REACTIVE)) |
-            measure_native(build, min(number, RUNS_NATIVE)))
+def measure_registrations(build, agent, folder):
+    """Copies of a program of the wrapper's size that register at a time, hashing included, each vetted twice."""
+    copies = registration.make_copies(folder, build / "test/agent/registrant")
+    times = []
+    for _ in range(RUNS_REGISTRATION):
+        seconds, said = registration.register(agent, copies)
+        if said != ["answer EALREADY\nanswer EISCONN\n"] * len(copies):
+            raise RuntimeError(f"not all of them were let in: {set(said)}")
+        times.append(seconds)
+    return {"registrations_per_s": (len(copies) / statistics.median(times), "1/s")}
+
+
+def used_us(containers):
+    return sum(int(re.search(r"^usage_usec (\d+)", (path / "cpu.stat").read_text(), re.M)[1]) for path in containers)
+
+
+def measure_canary(agent, folder, wrapper):
+    """What protected wrappers and their waiting apps take of the processor, by the kernel's account of their cgroups: the
+    canaries, and the little besides. `wrapper`: command and environment."""
+    command, environment = wrapper
+    containers = [agent.container() for _ in range(WRAPPERS)]
+    processes, logs = [], []
+    try:
+        for i, container in enumerate(containers):
+            logs.append(folder / f"wrapper-{i}.log")
+            with open(logs[-1], "w", encoding="utf-8") as log:
+                processes.append(agent.run(*command, container=container, env=environment, stderr=log))
+        if not registration.wait_until(lambda: all("ebpf_connected: OK" in log.read_text() for log in logs)):
+            raise RuntimeError(f"a wrapper is not protected; one said: {logs[0].read_text()[-1000:]}")
+        time.sleep(CANARY_INTERVAL)
+        before, began = used_us(containers), time.monotonic()
+        time.sleep(CANARY_SECONDS)
+        used, seconds = used_us(containers) - before, time.monotonic() - began
+    finally:
+        for process in processes:
+            process.terminate()
+            process.communicate(timeout=30)
+    share = used / 1e6 / seconds / WRAPPERS
+    return {"canary_ms": (share * CANARY_INTERVAL * 1000, "ms"), "canary_cpu_pct": (share * 100, "%")}
+
+
+def measure_here(build, number, wrapper):
+    """On this machine, beside what loads here; nothing where nothing loads."""
+    if registration.UNIFIED is None or not loads_here(build):
+        return {}
+    figures = measure_native(build, number)
+    with tempfile.TemporaryDirectory(prefix="ct-bench-agent-") as name:
+        folder = pathlib.Path(name)
+        agent = registration.Agent(folder, program=agent_of(build))
+        try:
+            if not registration.wait_until(agent.listens):
+                raise RuntimeError(f"no agent here: {(folder / 'log').read_text()[-1000:]}")
+            figures |= measure_registrations(build, agent, folder)
+            figures |= measure_canary(agent, folder, wrapper)
+        finally:
+            agent.end()
+    return figures
+
+
+def measure(build, wrapper, kernel="6.1", number=RUNS, here_alone=False):
+    """{figure: (value, unit)}, without the figures' first word. `wrapper`: command and environment of one whose app stays."""
+    guests = {} if here_alone else (measure_guest(build, kernel, number) |
+                                    measure_reactive(build, kernel, min(number, RUNS_REACTIVE)))
+    return guests | measure_here(build, min(number, RUNS_NATIVE), wrapper)

@@ -2,14 +2,17 @@
 """What an agent may do at the API server, and what it does: the real program with the token of a pod of its
 DaemonSet on a node, as kubelet would mount it. Each refusal is first seen to be none without the policies."""
 
+import ctypes
 import json
 import os
 import shlex
+import signal
 import subprocess
 import time
+import urllib.request
 
 from chart import APPS, CHART, NAMESPACE, RELEASE, TestCase, helm, pod
-from process import build_dir, wait_until
+from process import build_dir, free_port, wait_until
 from test_rights import OBJECTS, VERBS
 
 PREFIX = "cloudtaser.node-restriction.kubernetes.io/"
@@ -20,6 +23,14 @@ APPLY, MERGE, PATCH = ("application/apply-patch+yaml", "application/merge-patch+
                        "application/json-patch+json")
 ANOTHER, FOREIGN, FIELDS = "of its own node alone", "no other labels than", "nothing of a node but its labels"
 HOLD_S = 4
+SYS_MEMFD_SECRET = 447
+# The daemon where a pod has its credentials, and where nobody has pinned anything but what PINS says. It lacks what it
+# needs to load programs: as on a kernel that takes none, nothing can be enforced.
+ALONE = """mount -t tmpfs none /run && mkdir -p /run/secrets/kubernetes.io && mount -t tmpfs none /sys/fs/bpf &&
+cp -r "$CREDENTIALS" /run/secrets/kubernetes.io/serviceaccount && { [ -z "$PINS" ] || mkdir -p "$PINS"; } &&
+exec setpriv --bounding-set -bpf "$@"
+"""
+BEFORE = {"protection-points": "35", "enforcement": "lsm", "memfd-secret": "true", "kernel": "6.12.41", "vectors": "33"}
 
 
 def label(node, name="protection-points", value="35"):
@@ -179,6 +190,7 @@ class Agent(TestCase):
             process.stdin.close()
             self.assertEqual(process.wait(10), 0)
         self.addCleanup(end)
+        self.end_teller = end
 
         def say(*lines):
             for line in lines:
@@ -235,6 +247,68 @@ class Agent(TestCase):
         wait_until(lambda: len(self.events("victim")) == 2, "the Event of the others", 90, 1)
         self.assertEqual(sum(e["count"] for e in self.events("victim")), 1000000)
 
+    def test_the_end_tells_what_was_gathered(self):
+        say, _ = self.teller()
+        say(f"attack {APPS} last 43 1000")
+        wait_until(lambda: self.events("last"), "the first Event", 20)
+        began = time.monotonic()
+        self.end_teller()
+        self.assertLess(time.monotonic() - began, 4)
+        self.assertEqual(sum(e["count"] for e in self.events("last")), 1000)
+
+    # ---- where nothing can be enforced ----
+
+    def daemon(self, *options, pins=""):
+        variables, command = self.program("run", "--advertise", "--node-name=modern", "--self-test-interval=1s", *options)
+        credentials = command.pop()
+        self.assertEqual(command.pop(), "--credentials")
+        self.cluster.label_node("modern", {PREFIX + name: value for name, value in BEFORE.items()})
+        process = subprocess.Popen(["unshare", "--mount", "sh", "-c", ALONE, "sh", *command], text=True,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   env={**os.environ, **variables, "CREDENTIALS": credentials, "PINS": pins})
+
+        def end():
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
+        self.addCleanup(end)
+        return process
+
+    def test_a_node_where_nothing_can_be_enforced_says_so_at_once(self):
+        """What its labels say is of another kernel, which enforced. They are not held for ten minutes."""
+        memfd = ctypes.CDLL(None).syscall(SYS_MEMFD_SECRET, 0)
+        if memfd >= 0:
+            os.close(memfd)
+        port = free_port()
+        process = self.daemon(f"--metrics-listen=127.0.0.1:{port}")
+        self.wait_labels(30, **{"protection-points": "15" if memfd >= 0 else "0", "enforcement": "none",
+                                "memfd-secret": "true" if memfd >= 0 else "false", "vectors": "0",
+                                "kernel": os.uname().release.replace("+", "_")})
+        time.sleep(3)  # some more tries
+        self.assertIsNone(process.poll(), "it ended, and would be started again and again")
+
+        def standby():
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+                    return "cloudtaser_agent_standby 1\n" in answer.read().decode()
+            except OSError:
+                return False  # between two tries
+        wait_until(standby, "the metrics to say so", 20, 0.1)
+        process.send_signal(signal.SIGTERM)
+        said, words = process.communicate(timeout=30)
+        self.assertEqual(process.returncode, 1)
+        [line] = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+        self.assertEqual((line["kind"], line["node"]), ("standby", "modern"))
+        self.assertIn("the agent lacks CAP_BPF", line["message"])
+        self.assertIn("the agent lacks CAP_BPF", words)
+
+    def test_what_an_agent_before_has_pinned_is_not_told_to_be_nothing(self):
+        process = self.daemon(pins="/sys/fs/bpf/cloudtaser/gen-7")
+        said, words = process.communicate(timeout=30)
+        self.assertEqual((process.returncode, said), (1, ""))
+        self.assertIn("the agent lacks CAP_BPF", words)
+        self.assertEqual(self.labels(), BEFORE)
+
     # ---- the end ----
 
     def test_retire(self):
@@ -265,7 +339,14 @@ class Agent(TestCase):
         replaced()
         self.assertEqual(retire().returncode, 1)  # the label is still there
         self.forget_labels()
-        done = retire()
-        self.assertEqual(done.returncode, 0, done.stderr)
+        # An API server that is away for a while ends nothing, however long the client tries by itself.
+        self.cluster.stop_api_server()
+        _, patient = self.program("retire", "--timeout", "3m", token=token)
+        with subprocess.Popen(patient, env=variables, stderr=subprocess.PIPE, text=True) as waiting:
+            time.sleep(35)
+            self.assertIsNone(waiting.poll(), "it has given up")
+            self.cluster.start_api_server()
+            _, words = waiting.communicate(timeout=120)
+            self.assertEqual(waiting.returncode, 0, words)
         self.cluster.api("DELETE", DAEMONSET)
         self.assertEqual(retire().returncode, 0)

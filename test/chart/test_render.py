@@ -14,6 +14,9 @@ from process import ROOT, product
 
 CA = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 FILES = {"certificates": {"mode": "files", "secretName": "tls", "caBundle": CA}}
+KEY, OTHER_KEY = (f"-----BEGIN PUBLIC KEY-----\n{text}\n-----END PUBLIC KEY-----\n" for text in (
+    "MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=",
+    "MCowBQYDK2VwAyEAPUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw="))
 # Sets of values that between them reach every branch of the templates.
 SETS = {
     "defaults": {},
@@ -40,11 +43,15 @@ SETS = {
     "files": FILES,
     "agent": merged(VALUES, {"agent": {
         "enabled": True, "strict": True, "metricsListen": ":9464", "privileged": False, "labelHold": "1h",
+        "trustKeys": [KEY], "minWrapperVersion": "0.1.0", "maxTasksPerCgroup": 512, "selfTestInterval": "30s",
+        "allowCgroups": ["/machine.slice/*", "/its?"], "allowDowngrade": True,
         "image": {"repository": "registry.example.com/cloudtaser-agent", "digest": "sha256:" + "7" * 64},
         "podAnnotations": {"a": "b"}, "nodeSelector": {"pool": "apps"}, "maxUnavailable": 3,
         "tolerations": [{"key": "gpu", "operator": "Exists"}], "priorityClassName": ""},
         "imagePullSecrets": ["pull"]}),
     "agent as it comes": {"agent": {"enabled": True}},
+    "agent that lets somebody pass": {"agent": {"enabled": True, "trustKeys": [KEY, OTHER_KEY], "exempt": [
+        "bpf_prog_load+tracefs:/opt/edr/sensor@/system.slice/edr.service", "module_load:/usr/bin/kmod"]}},
     "little": {"replicas": 1, "podDisruptionBudget": {"enabled": False},
                "networkPolicy": {"enabled": False}},
 }
@@ -95,6 +102,18 @@ WRONG = [
      "certificates.life is 9999h; 1h to 8760h is allowed"),
     ({"vault": {"timeout": "forever"}}, "at '/vault/timeout'"),
     ({"agent": {"labelHold": "25h"}}, "agent.labelHold is 25h; 0ms to 24h is allowed"),
+    ({"agent": {"exempt": "tracefs:/opt/edr"}}, "at '/agent/exempt': got string, want array"),
+    ({"agent": {"exempt": ["/opt/edr"]}}, "at '/agent/exempt/0'"),
+    ({"agent": {"exempt": ["tracefs:/opt/edr,/bin/sh"]}}, "at '/agent/exempt/0'"),
+    ({"agent": {"exempt": ["tracefs:/opt/edr"], "strict": True}}, "agent.strict knows no exemptions"),
+    ({"agent": {"selfTestInterval": "999ms"}}, "agent.selfTestInterval is 999ms; 1s to 1h is allowed"),
+    ({"agent": {"allowCgroups": [""]}}, "at '/agent/allowCgroups/0'"),
+    ({"agent": {"maxTasksPerCgroup": 0}}, "at '/agent/maxTasksPerCgroup': minimum: got 0, want 1"),
+    ({"agent": {"minWrapperVersion": "1.2"}}, "at '/agent/minWrapperVersion'"),
+    ({"agent": {"trustKeys": [CA]}}, "at '/agent/trustKeys/0'"),
+    ({"agent": {"trustKeys": KEY}}, "at '/agent/trustKeys': got string, want array"),
+    ({"agent": {"exempt": ["tracefs:/usr/bin/edr@edr.service"]}}, "at '/agent/exempt/0'"),
+    ({"agent": {"exempt": ["tracefs:/usr/bin/$(NODE_NAME)"]}}, "at '/agent/exempt/0'"),
     ({"agent": {"metricsListen": "9464"}}, "at '/agent/metricsListen'"),
     ({"agent": {"capabilities": ["CAP BPF"]}}, "at '/agent/capabilities/0'"),
     ({"agent": {"maxUnavailable": "all"}}, "at '/agent/maxUnavailable'"),
@@ -198,7 +217,7 @@ class Render(TestCase):
         path = self.env.work / "settings.json"
         for name, values in {**SETS, **CERT_MANAGER}.items():
             with self.subTest(name):
-                config = next(d for d in documents(template(values)) if d["kind"] == "ConfigMap")
+                config = next(d for d in documents(template(values)) if "webhook.json" in d.get("data", {}))
                 path.write_text(config["data"]["webhook.json"])
                 done = subprocess.run([product("cloudtaser-webhook"), "--config", path, "--kubeconfig",
                                        self.env.work / "none"], capture_output=True, text=True, check=False)
@@ -211,6 +230,50 @@ class Render(TestCase):
                               text=True, check=False)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn(IMAGE, done.stdout)
+
+    def test_the_agent_takes_its_options(self):
+        """Each set's: nothing is wrong with them, and all come to be what the values say."""
+        agent = process.build_dir() / "bpf" / "cloudtaser-agent"
+        keys = self.env.work / "keys"
+        keys.mkdir(exist_ok=True)
+        wanted = {
+            "agent as it comes": ["--label-hold=10m", "--self-test-interval=1m", "--max-tasks-per-cgroup=4096"],
+            "agent that lets somebody pass": ["--label-hold=10m", "--self-test-interval=1m", "--max-tasks-per-cgroup=4096",
+                                              "--trust-key=/keys/0.pem", "--trust-key=/keys/1.pem",
+                                              "--exempt=bpf_prog_load+tracefs:/opt/edr/sensor@/system.slice/edr.service",
+                                              "--exempt=module_load:/usr/bin/kmod"],
+            "agent": ["--label-hold=1h", "--self-test-interval=30s", "--max-tasks-per-cgroup=512", "--strict",
+                      "--trust-key=/keys/0.pem", "--min-wrapper-version=0.1.0", "--allow-cgroup=/machine.slice/*",
+                      "--allow-cgroup=/its?", "--allow-downgrade", "--metrics-listen=:9464"]}
+        for name, options in wanted.items():
+            with self.subTest(name):
+                made = documents(template(SETS[name]))
+                spec = next(d for d in made if d["kind"] == "DaemonSet")["spec"]["template"]["spec"]
+                [container] = spec["containers"]
+                self.assertEqual(container["args"], ["run", "--node-name=$(NODE_NAME)", "--advertise", *options])
+                mounts = {m["name"]: m["mountPath"] for m in container["volumeMounts"]}
+                self.assertEqual(mounts.get("keys"), "/keys" if SETS[name]["agent"].get("trustKeys") else None)
+                self.assertEqual({v["name"] for v in spec["volumes"]}, set(mounts))
+                for document in made:
+                    for file, text in document.get("data", {}).items():
+                        (keys / file).write_text(text)
+                # It gets as far as to its rights, of which it has none: wrong options end it before, with 2.
+                options = [o.replace("/keys/", f"{keys}/") for o in options]
+                done = subprocess.run(["setpriv", "--bounding-set", "-bpf", agent, "run", *options],
+                                      capture_output=True, text=True, timeout=60, check=False)
+                self.assertEqual((done.returncode, done.stderr.count("the agent lacks CAP_BPF")), (1, 1), done.stderr)
+        (keys / "0.pem").write_text("no key")
+        done = subprocess.run([agent, "run", f"--trust-key={keys}/0.pem"], capture_output=True, text=True, timeout=60,
+                              check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("0.pem", done.stderr)
+
+    def test_new_keys_mean_new_agents(self):
+        def annotations(*keys):
+            made = documents(template({"agent": {"enabled": True, "trustKeys": list(keys)}}))
+            return next(d for d in made if d["kind"] == "DaemonSet")["spec"]["template"]["metadata"].get("annotations")
+        self.assertIsNone(annotations())
+        self.assertNotEqual(annotations(KEY), annotations(OTHER_KEY))
 
     def test_names_and_images(self):
         made = documents(template(SETS["everything"]))

@@ -287,6 +287,14 @@ class Ends(Base):
         done = subprocess.run(command, env=self.variables(), capture_output=True, text=True, timeout=60)
         self.assertEqual(done.returncode, 0, done.stderr)
 
+    def test_installed(self):
+        root = pathlib.Path(__file__).resolve().parents[2]
+        subprocess.run(["make", "-s", "-C", root, "install", f"DESTDIR={self.folder}", "PREFIX=/opt"], check=True, timeout=60)
+        done = subprocess.run([self.folder / "opt/bin/cloudtaser", "run", "--secret", "A=secret/data/shop#password", "--", "/bin/true"],
+                              env=self.variables(), capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("Protection score: ", done.stderr)
+
     def test_what_has_no_effect_is_told(self):
         code, _, err = self.run_it("--", "/bin/true",
                                    variables=self.variables(VAULT_CLIENT_CERT="/c", VAULT_CAPATH="/d"))

@@ -6,16 +6,13 @@ import concurrent.futures
 import json
 import time
 
-import environment
 import workloads
-from case import ENVIRONMENTS, SCORE, TestCase
-from cluster import APPS, APP_IMAGE, SYSTEM, running
+from agent_case import DEMANDING, AgentCase, bring_agent, labels
+from case import ENVIRONMENTS, SCORE
+from cluster import APPS, SYSTEM, running
 from process import wait_until
 from workloads import staying
 
-PREFIX = "cloudtaser.node-restriction.kubernetes.io/"
-DEMANDING = {"min-protection-score": "70"}
-INTRUDERS = "intruders"
 # Kubelet runs these in the container: outsiders to the app, of which they see what everybody may.
 PROBE = {"exec": {"command": ["sh", "-c", "grep -q . /proc/1/comm && echo probed >>/probes"]},
          "periodSeconds": 3, "timeoutSeconds": 20, "failureThreshold": 2}
@@ -24,50 +21,10 @@ PRE_STOP = {"exec": {"command": ["sh", "-c", f"grep -q . /proc/1/comm && sleep {
 # What `kubectl exec` would read of the app.
 LOOK = ("sh", "-c", 'for p in /proc/[0-9]*; do if [ "$(cat $p/comm)" = app ]; then cat $p/environ $p/maps; fi; done')
 
-
-def labels(cluster):
-    every = cluster.api.api("GET", "/api/v1/nodes/node1")["metadata"]["labels"]
-    return {key.removeprefix(PREFIX): value for key, value in every.items() if key.startswith(PREFIX)}
+setUpModule = bring_agent  # to a node whose pods run already
 
 
-def setUpModule():
-    """The agent comes to a node whose pods run already."""
-    env = environment.current()
-    env.cluster.api.namespace(INTRUDERS)
-    env.cluster.api.create(workloads.pod(
-        "intruder", [{"name": "app", "image": APP_IMAGE, "command": ["sleep", "100000"],
-                      "securityContext": {"privileged": True, "runAsUser": 0}}], inject=False, hostPID=True), INTRUDERS)
-    env.cluster.wait_running(INTRUDERS, "app=intruder")
-    if labels(env.cluster):
-        raise AssertionError("the node is labelled, and there was no agent")
-    start = time.monotonic()
-    env.cluster.upgrade(agent=True)
-    wait_until(lambda: labels(env.cluster).get("protection-points") == "35", "the node's labels", 120, 0.5)
-    env.label_seconds = time.monotonic() - start
-
-
-class Agent(TestCase):
-    def intruder(self, *command):
-        """What root on the node gets: a CompletedProcess."""
-        [pod] = self.cluster.pods(INTRUDERS, "app=intruder")
-        return self.cluster.execute(INTRUDERS, pod, *command)
-
-    def processes(self, pod):
-        """The processes of its app's container, as the node numbers them, by their cgroup."""
-        container = next(c for c in pod["status"]["containerStatuses"] if c["name"] == "app")["containerID"]
-        listed = self.intruder("sh", "-c", f"grep -l {container.rpartition('/')[2]} /proc/[0-9]*/cgroup").stdout
-        return [int(path.split("/")[2]) for path in listed.split()]
-
-    def agent(self):
-        return next(p for p in self.cluster.pods(SYSTEM, "app.kubernetes.io/component=agent") if running(p))
-
-    def events_of(self, pod):
-        events = self.api.api("GET", f"/api/v1/namespaces/{APPS}/events")["items"]
-        return [e for e in events if e["involvedObject"]["uid"] == pod["metadata"]["uid"]]
-
-    def agent_log(self):
-        return self.cluster.log(SYSTEM, self.agent(), "agent")
-
+class Agent(AgentCase):
     def test_1_labels_within_a_minute(self):
         self.assertLess(self.env.label_seconds, 60)
         told = labels(self.cluster)
@@ -77,34 +34,11 @@ class Agent(TestCase):
         print(f"     labelled after {self.env.label_seconds:.1f} s: {told}", flush=True)
 
     def test_2_a_pod_that_asks_for_seventy(self):
-        self.api.create(workloads.pod("strong", annotations=DEMANDING), APPS)
-        self.addCleanup(self.delete, "pod", "strong")
-        pod = self.cluster.wait_running(APPS, "app=strong")
-        log = self.assert_delivered(pod)
-        self.assertIn(f"{SCORE}75/75\n", log)
+        pod = self.demanding("strong")
+        log = self.cluster.log(APPS, pod)
         self.assertIn("] ebpf_connected: OK (+10)", log)
         self.assertIn("] kprobes_active: OK (+10)", log)
         self.attack(pod)
-
-    def attack(self, pod):
-        """Root on the node reads what it wants of an unprotected process, and nothing of this one."""
-        self.api.create(workloads.pod("open", [staying(value=self.password)], inject=False), APPS)
-        self.addCleanup(self.delete, "pod", "open")
-        control = self.processes(self.cluster.wait_running(APPS, "app=open"))
-        self.assertIn(self.password, "".join(self.intruder("cat", f"/proc/{n}/environ").stdout for n in control))
-        processes = self.processes(pod)
-        self.assertGreaterEqual(len(processes), 2)  # wrapper and app
-        for number in processes:
-            for name in ("environ", "maps", "mem"):
-                done = self.intruder("cat", f"/proc/{number}/{name}")
-                self.assertNotEqual(done.returncode, 0, f"{name} of {number}")
-                self.assertIn("ermi", done.stderr)  # "Operation not permitted", "Permission denied"
-        wait_until(lambda: '"vector":"proc_environ"' in self.agent_log().replace(" ", ""), "the agent's log", 30)
-
-        def told():
-            return [e for e in self.events_of(pod) if e["reason"] == "AttackBlocked"]
-        wait_until(told, "the Event on the pod", 60, 0.5)
-        self.assertEqual({e["involvedObject"]["name"] for e in told()}, {"strong"})
 
     def test_3_probes_exec_and_the_end_of_a_pod(self):
         self.api.create(workloads.pod(

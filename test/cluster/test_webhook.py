@@ -10,7 +10,7 @@ import time
 
 import workloads
 from case import TestCase
-from cluster import APPS, SYSTEM, running
+from cluster import APPS, PATIENCE_S, SYSTEM, running
 from process import wait_until
 
 # How long after a kill requests may still fail, where all of the node is emulated.
@@ -49,7 +49,7 @@ class Load:
             except (OSError, http.client.HTTPException) as error:
                 self._failed(repr(error))
             self.done += 1
-            time.sleep(0.05)
+            time.sleep(0.1)
 
     def _failed(self, text):
         self.failures.append(text)
@@ -78,7 +78,7 @@ class Webhook(TestCase):
             found = self.replicas()
             names = [pod["metadata"]["name"] for pod in self.cluster.pods(SYSTEM, WEBHOOK)]
             return len(names) == len(found) == count and without not in names
-        wait_until(attempt, f"{count} replicas of the webhook", 180, 0.3)
+        wait_until(attempt, f"{count} replicas of the webhook", PATIENCE_S, 0.3)
 
     def gone(self, pod):
         path = f"/api/v1/namespaces/{SYSTEM}/pods/{pod['metadata']['name']}"

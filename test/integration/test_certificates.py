@@ -2,13 +2,15 @@
 """The webhook's own certificates: made, agreed on by two replicas, renewed while pods are created."""
 
 import base64
+import http.server
+import json
 import ssl
 import threading
 import time
 
 import environment
 from pods import TestCase, container, pod
-from process import wait_until
+from process import free_port, wait_until
 from webhook import Webhook
 
 NAME = "renewing"
@@ -54,7 +56,53 @@ class Load:
             if status != 201:
                 self.failures.append((status, text[:300]))
             self.done += 1
-            time.sleep(0.02)
+            time.sleep(0.1)
+
+
+class Between:
+    """The API server as one replica is to see it: what is done with `meanwhile` happens once, between a reading of the
+    Secret and the write that follows."""
+
+    def __init__(self, cluster, kubeconfig):
+        self.meanwhile, self.writes = None, []
+        between = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def forward(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                writes = self.command in ("POST", "PUT") and self.path.startswith(SECRETS)
+                if writes and between.meanwhile:
+                    act, between.meanwhile = between.meanwhile, None
+                    act()
+                status, answer = cluster.request(
+                    self.command, self.path, json.loads(body) if body else None,
+                    content_type=self.headers.get("Content-Type", "application/json"),
+                    token=self.headers["Authorization"].removeprefix("Bearer "))
+                if writes:
+                    between.writes.append((self.command, status))
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            do_GET = do_POST = do_PUT = do_PATCH = forward
+
+            def log_message(self, *_):
+                pass
+
+        port = free_port()
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self.kubeconfig = kubeconfig.with_name(f"between-{port}.yaml")
+        self.kubeconfig.write_text(kubeconfig.read_text().replace(cluster.url, f"http://127.0.0.1:{port}"))
+
+    def close(self):
+        self._server.shutdown()
+        self._server.server_close()
 
 
 class Certificates(TestCase):
@@ -199,6 +247,38 @@ class Certificates(TestCase):
             self.assertEqual(load.failures, [])
             self.assertIn(before["ca.crt"].strip(), self.secret()["ca.crt"])
             self.remove()
+
+    def test_two_writers_of_the_secret(self):
+        """One has read it, and another writes before that one does: what is there stays, and both show it."""
+        between = Between(self.cluster, self.kubeconfig)
+        self.addCleanup(between.close)
+        garbage = {"data": {"ca.key": base64.b64encode(b"garbage").decode()}}
+        held = []
+
+        def another():
+            self.start(3600, ready=False)
+            wait_until(lambda: self.cluster.request("GET", SECRET)[0] == 200 and
+                       "PRIVATE KEY" in self.secret()["ca.key"], "the other's Secret", 8, 0.05)
+            held.append(self.secret())
+
+        between.meanwhile = another
+        slow = self.start(3600, kubeconfig=between.kubeconfig, ready=False)
+        for write, taken in ("POST", 1), ("PUT", 2):
+            wait_until(lambda n=taken: slow.service.text().count("another replica's certificate") == n,
+                       "the slower one to take the Secret", 20)
+            self.assertEqual(between.writes[-1:], [(write, 409)])
+            self.assertEqual(self.secret(), held[-1])
+            self.assertEqual(self.shown(0), self.shown(1))
+            [other] = [w for w in self.webhooks if w is not slow]
+            self.assertEqual(other.service.text().count("another replica's certificate"), 0)
+            if write == "POST":
+                other.close()
+                self.webhooks.remove(other)
+                between.meanwhile = another
+                self.cluster.api("PATCH", SECRET, content_type=MERGE, body=garbage)
+        self.assertNotEqual(held[0]["tls.crt"], held[1]["tls.crt"])
+        for part in ": created", "has been replaced", "PRIVATE KEY":
+            self.assertNotIn(part, slow.service.text())
 
     def test_a_secret_that_is_there_is_adopted(self):
         first = self.start(3600, ready=False)

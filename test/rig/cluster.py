@@ -24,6 +24,8 @@ APP_IMAGE = f"{REPOSITORY}/app:1"
 APPLETS = ("sh", "cat", "sleep", "env", "ls", "grep")
 # The namespaces whose pods Vault's role lets in; the second takes restricted pods alone.
 APPS, RESTRICTED = "apps", "restricted"
+# What is waited for comes within seconds on a machine that has nothing else to do; this is no figure of anybody's.
+PATIENCE_S = 400
 
 
 def chart():
@@ -110,13 +112,14 @@ class Cluster:
         environment = {"PATH": "/usr/bin:/bin", "HOME": str(self.work),
                        "KUBECONFIG": str(self.api.kubeconfig)}
         done = subprocess.run([self.binaries / "helm", *map(str, arguments)], env=environment,
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=400)
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE_S)
         if done.returncode != 0:
             raise RigError(f"helm {' '.join(map(str, arguments))}: {done.stderr.strip()}")
         return done.stdout
 
-    def install(self, command="install", agent=False, **more):
-        """`more`: values of the chart beside those that say what this cluster is."""
+    def install(self, command="install", agent=None, **more):
+        """`more`: values of the chart beside those that say what this cluster is; `agent`: those of the agent, which
+        there is none without."""
         values = self.work / "values.json"
         self._values = more
         values.write_text(json.dumps({
@@ -129,7 +132,7 @@ class Cluster:
             "vault": {"address": self.vault.url, "role": "app", "timeout": "30s",
                       "retryBudget": "2m"},
             "allow": {"caConfigmap": True},
-            "agent": {"enabled": agent, "labelHold": "30s", "image": {
+            "agent": {"enabled": agent is not None, "labelHold": "30s", **(agent or {}), "image": {
                 "repository": f"{REPOSITORY}/cloudtaser-agent", "digest": self.digests["cloudtaser-agent"]}}}))
         return self.helm(command, RELEASE, chart(), "--namespace", SYSTEM, "--create-namespace",
                          "--values", values, "--wait", "--timeout", "5m")
@@ -149,7 +152,7 @@ class Cluster:
                                + selector.replace("=", "%3D"))
         return [pod for pod in listing["items"] if "deletionTimestamp" not in pod["metadata"]]
 
-    def wait_pod(self, namespace, selector, test, what, seconds=180):
+    def wait_pod(self, namespace, selector, test, what, seconds=PATIENCE_S):
         """The first pod with this label of which test(pod) is true; tells what there is if none
         comes to be."""
         def attempt():
@@ -159,7 +162,7 @@ class Cluster:
         except RigError as error:
             raise RigError(f"{error}\n{self.describe(namespace, selector)}") from None
 
-    def wait_running(self, namespace, selector, seconds=180):
+    def wait_running(self, namespace, selector, seconds=PATIENCE_S):
         return self.wait_pod(namespace, selector, running, "to be Running", seconds)
 
     def log(self, namespace, pod, container="app"):
@@ -180,9 +183,9 @@ class Cluster:
             raise RigError(f"{error}; it is\n{found[0]}") from None
         return found[0]
 
-    def execute(self, namespace, pod, *command):
+    def execute(self, namespace, pod, *command, container="app"):
         """kubectl exec; a CompletedProcess."""
-        return self.api.kubectl("exec", "-n", namespace, pod["metadata"]["name"], "-c", "app", "--",
+        return self.api.kubectl("exec", "-n", namespace, pod["metadata"]["name"], "-c", container, "--",
                                 *command, check=False)
 
     def describe(self, namespace, selector=None):

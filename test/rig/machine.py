@@ -27,6 +27,14 @@ mount -t bpf bpf /sys/fs/bpf
 mount -t securityfs securityfs /sys/kernel/security
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 """
+# What Debian has as modules, before there is an agent that lets nobody load any (see modules_of); and the driver that
+# hands devices to programs gets one of QEMU's, by its numbers.
+LOAD_MODULES = """for module in $(cat /modules/order 2>/dev/null); do
+    insmod /modules/$module.ko
+done
+echo 1234 11e8 >/sys/bus/pci/drivers/uio_pci_generic/new_id
+"""
+DEVICE_FOR_PROGRAMS = ("-device", "edu")
 BEGIN = """#!/bin/busybox sh
 /bin/busybox --install -s /bin
 export PATH=/bin
@@ -66,6 +74,12 @@ def _make_initramfs(folder, build, programs, script, files):
         subprocess.run(["cpio", "--quiet", "-o", "-H", "newc", "-R", "0:0"], cwd=root, input=listed.encode(),
                        stdout=out, check=True)
     return image
+
+
+def modules_of(kernel):
+    """For run()'s `files`: what tools/build-kernels has kept of a kernel's modules."""
+    folder = _folder_of("build-kernels") / kernel / "modules"
+    return [("modules", folder)] if folder.is_dir() else []
 
 
 def run(build, kernel, options, programs, script, machine=TWO_PROCESSORS, files=(), seconds=BOOT_SECONDS):
