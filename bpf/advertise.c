@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "aside.h"
 #include "kube.h"
 #include "tell.h"
 #include "text.h"
@@ -15,6 +16,7 @@
 #define RESPAWN_S 10
 #define WITHDRAW_BUDGET_MS 10000
 #define TRY_MS 5000
+#define END_SLACK_MS 500
 
 struct ct_advertise {
     char *node;
@@ -160,8 +162,17 @@ void ct_advertise_free(struct ct_advertise *advertise)
     if (advertise == NULL) {
         return;
     }
-    // It sees the end of its input, whatever it is waiting for.
+    struct ct_pod_event due;
+    while (ct_pod_gatherer_due(advertise->gatherer, seconds(CLOCK_REALTIME), true, &due)) {
+        send_event(advertise, &due);
+    }
+    // It sees the end of its input, whatever it is waiting for. In a pod it ends with this process: so it is waited for.
+    pid_t child = advertise->pid;
     forget_child(advertise);
+    if (child != 0 && !ct_aside_reap(child, CT_TELL_END_MS + END_SLACK_MS)) {
+        (void)kill(child, SIGKILL);
+        (void)ct_aside_reap(child, END_SLACK_MS);
+    }
     ct_pod_gatherer_free(advertise->gatherer);
     free(advertise->program);
     free(advertise->node);

@@ -16,8 +16,9 @@
 static const char *const actions[CT_ACTION_COUNT] = {"denied", "killed"};
 
 // Maps that fill and empty: the hashes. Of ct_rates the kernel itself drops the oldest.
-static const char *const watched[] = {"ct_marks",   "ct_pids",  "ct_cgroups", "ct_requests",
-                                      "ct_answers", "ct_rates", "ct_exempts", "ct_own"};
+static const char *const watched[] = {"ct_marks", "ct_pids",     "ct_cgroups",
+                                      "ct_pods",  "ct_requests", "ct_answers",
+                                      "ct_rates", "ct_exempts",  "ct_own"};
 
 static void head(struct ct_buf *out, const char *name, const char *type, const char *help)
 {
@@ -166,7 +167,7 @@ static void write_process(const struct ct_agent_metrics *metrics, struct ct_buf 
            open_descriptors());
 }
 
-// All that are marked but for the agent's own.
+// All that are marked but for the agent's own, and those that have ended.
 static uint64_t protected_processes(const struct ct_guard *guard)
 {
     int map = ct_guard_map(guard, "ct_marks");
@@ -176,7 +177,8 @@ static uint64_t protected_processes(const struct ct_guard *guard)
     uint64_t n = 0;
     int rc = bpf_map_get_next_key(map, NULL, &key);
     for (uint64_t steps = 0; rc == 0 && steps < UINT16_MAX; steps++) {
-        n += bpf_map_lookup_elem(map, &key, &mark) == 0 && (mark.flags & CT_MARK_AGENT) == 0;
+        n += bpf_map_lookup_elem(map, &key, &mark) == 0 && (mark.flags & CT_MARK_AGENT) == 0 &&
+             mark.stage != CT_STAGE_ENDED;
         last = key;
         rc = bpf_map_get_next_key(map, &last, &key);
     }
@@ -190,11 +192,18 @@ uint64_t ct_agent_metrics_unmarked(const struct ct_guard *guard)
     return bpf_map_lookup_elem(ct_guard_map(guard, "ct_unmarked"), &key, &value) == 0 ? value : 0;
 }
 
+void ct_agent_metrics_standby(bool standby, struct ct_buf *out)
+{
+    number(out, "standby", "gauge",
+           "1 where nothing can be enforced, and the agent waits to try again.", standby ? 1 : 0);
+}
+
 void ct_agent_metrics_write(const struct ct_agent_metrics *metrics, struct ct_buf *out)
 {
     size_t n;
     const struct ct_vector_info *vectors = ct_vectors(&n);
     struct ct_guard_pinned pinned = ct_guard_pinned(metrics->guard);
+    ct_agent_metrics_standby(false, out);
     write_attacks(metrics, out, vectors, n);
     write_tiers(metrics, out, vectors, n);
     number(out, "protected_processes", "gauge", "Processes that are protected.",

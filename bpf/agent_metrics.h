@@ -19,6 +19,9 @@ struct ct_agent_metrics {
 // Appends them. A failed append shows in `out`.
 void ct_agent_metrics_write(const struct ct_agent_metrics *metrics, struct ct_buf *out);
 
+// Whether this node's agent waits to try again, since nothing can be enforced; all that it answers while it does.
+void ct_agent_metrics_standby(bool standby, struct ct_buf *out);
+
 // Processes that should be protected and are not: for want of room, or beyond a limit.
 uint64_t ct_agent_metrics_unmarked(const struct ct_guard *guard);
 

@@ -3,7 +3,7 @@
 
 #include "event.h"
 
-#define TEXT_MAX 1024 // of paths and reasons
+#define TEXT_MAX 512 // of paths and reasons: a line is to fit a pipe
 
 static const char *const decisions[] = {
     [CT_AUDIT_ACCEPTED] = "accepted",       [CT_AUDIT_REFUSED] = "refused",

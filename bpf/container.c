@@ -170,6 +170,17 @@ static void folder_of(const char *root, bool unified, const char *controllers, s
                    unified ? 0 : (int)len, name, ret->path);
 }
 
+// Has it a component ".."?
+static bool leads_up(const char *path)
+{
+    for (const char *at = strstr(path, "/.."); at != NULL; at = strstr(at + 1, "/..")) {
+        if (at[3] == '/' || at[3] == '\0') {
+            return true;
+        }
+    }
+    return false;
+}
+
 int ct_cgroup_parse(const char *text, const char *root, bool unified, struct ct_cgroup_place *ret,
                     struct ct_err *err)
 {
@@ -186,7 +197,8 @@ int ct_cgroup_parse(const char *text, const char *root, bool unified, struct ct_
             size_t path_len = len - (size_t)(path + 1 - line);
             int at = rank(controllers + 1, n);
             // All are somewhere in each hierarchy: in its root, where nobody has put them.
-            if (at >= 0 && (!unified || at == 0) && (best < 0 || at < best) && path_len > 1) {
+            if (at >= 0 && (!unified || at == 0) && (best < 0 || at < best) && path_len > 1 &&
+                path[1] == '/') {
                 if (path_len >= sizeof(ret->path)) {
                     return ct_err_set(err, CT_EDENIED, "the path of its cgroup is too long");
                 }
@@ -201,7 +213,7 @@ int ct_cgroup_parse(const char *text, const char *root, bool unified, struct ct_
     if (best < 0) {
         return ct_err_set(err, CT_EDENIED, "it is in no cgroup of its own");
     }
-    if (strncmp(ret->path, "/..", 3) == 0 || strstr(ret->path, "/../") != NULL) {
+    if (leads_up(ret->path)) {
         return ct_err_set(err, CT_EDENIED,
                           "its cgroup is %.200s, outside of the agent's own view: the agent has to "
                           "run in the node's cgroup namespace",

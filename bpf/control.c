@@ -64,8 +64,8 @@ int ct_control_new(const char *name, struct ct_control **ret, struct ct_err *err
     }
     if (bind(control->fd, (struct sockaddr *)&address, len) != 0) {
         return errno == EADDRINUSE
-                   ? ct_err_set(err, CT_EUNAVAIL, "another agent listens at the control socket %s",
-                                name)
+                   ? ct_err_set(err, CT_EUNAVAIL,
+                                "another process listens at the control socket %s", name)
                    : ct_err_errno(err, "cannot bind the control socket %s", name);
     }
     if (listen(control->fd, QUEUE) != 0) {

@@ -12,7 +12,7 @@
 
 struct ct_control;
 
-// Listens. Errors: CT_ESYSTEM; CT_EINVAL when the name is too long; CT_EUNAVAIL when another agent has it.
+// Listens. Errors: CT_ESYSTEM; CT_EINVAL when the name is too long; CT_EUNAVAIL when another process has it.
 CT_CHECKED int ct_control_new(const char *name, struct ct_control **ret, struct ct_err *err);
 void ct_control_free(struct ct_control *control); // takes NULL
 CT_DEFINE_AUTO(ct_control, ct_control_free);

@@ -13,14 +13,17 @@
 #include <unistd.h>
 
 #include "devices.h"
+#include "exempt.h"
 #include "fs.h"
 #include "guard_internal.h"
 #include "lack.h"
-#include "reader.h"
+#include "learn.h"
+#include "own.h"
 #include "vectors.h"
 
 #define BIT(vector) (1ULL << (vector))
 #define CONTINUE_ROUNDS 10
+#define FREE_MS 60000 // for the kernel to free what was taken off
 #define POLL_MAX 4096 // events at a time: more may come as quickly as they are read
 
 int ct_guard_map(const struct ct_guard *guard, const char *name)
@@ -34,7 +37,8 @@ int ct_guard_map(const struct ct_guard *guard, const char *name)
 // What keeps the marks, by programs whose names say so; they are attached as they are loaded.
 static bool is_attached(const char *program)
 {
-    return strncmp(program, "ct_", 3) == 0 && strcmp(program, "ct_claim") != 0;
+    return strncmp(program, "ct_", 3) == 0 && strcmp(program, "ct_claim") != 0 &&
+           strcmp(program, "ct_look") != 0 && strcmp(program, "ct_reading") != 0;
 }
 
 static int attach_life(struct ct_guard *guard, struct ct_err *err)
@@ -95,22 +99,17 @@ static int configure(struct ct_guard *guard, struct ct_err *err)
     return write_first(guard, "ct_config", &guard->config, err);
 }
 
-// Of these alone: what an agent before this one allowed is over.
-static int allow_readers(struct ct_guard *guard, struct ct_err *err)
+// Of these alone: what an agent before this one let pass is over.
+static int write_exempts(struct ct_guard *guard, struct ct_err *err)
 {
-    int map = ct_guard_map(guard, "ct_exempts");
-    const struct ct_option_list *readers = guard->options.readers;
-    struct ct_exempt_key key;
-    while (bpf_map_get_next_key(map, NULL, &key) == 0 && bpf_map_delete_elem(map, &key) == 0) {
+    const struct ct_option_list none = {0};
+    const struct ct_option_list *exempts =
+        guard->options.exempts != NULL ? guard->options.exempts : &none;
+    if (guard->options.strict && exempts->n > 0) {
+        return ct_err_set(err, CT_EINVAL, "--strict knows no exemptions: leave --exempt out");
     }
-    if (readers == NULL || readers->n == 0) {
-        return 0;
-    }
-    if (guard->options.strict) {
-        return ct_err_set(err, CT_EINVAL, "--strict lets nobody read: leave --reader out");
-    }
-    guard->open_to_readers = ct_reader_vectors();
-    return ct_reader_allow(map, readers, guard->options.cgroup_root, err);
+    return ct_exempt_write(ct_guard_map(guard, "ct_exempts"), exempts, guard->options.cgroup_root,
+                           &guard->exempt, err);
 }
 
 // Where the pins are, and whose turn it is.
@@ -136,11 +135,15 @@ int ct_guard_claim(const struct ct_guard *guard, enum ct_claim claim, struct ct_
     if (program == NULL || bpf_prog_test_run_opts(bpf_program__fd(program), &run) != 0) {
         return ct_err_errno(err, "cannot make this process the agent");
     }
-    return run.retval == 0
-               ? 0
-               : ct_err_set(
+    if (run.retval == CT_CLAIM_DONE) {
+        return 0;
+    }
+    return run.retval == CT_CLAIM_NO_ROOM
+               ? ct_err_set(
                      err, CT_ETOOBIG,
-                     "the map of protected processes is full: the agent itself finds no room");
+                     "the map of protected processes is full: the agent itself finds no room")
+               : ct_err_set(err, CT_EDENIED,
+                            "another process is this node's agent: there is one on a node");
 }
 
 // ---- proofs ----
@@ -221,10 +224,20 @@ void ct_guard_take_results(struct ct_guard *guard, const struct ct_result result
 struct ct_result ct_guard_result(const struct ct_guard *guard, enum ct_vector vector)
 {
     struct ct_result result = guard->results[vector];
-    if (result.outcome == CT_OUTCOME_REFUSED && (guard->open_to_readers >> vector & 1) != 0) {
+    if (result.outcome == CT_OUTCOME_REFUSED && (guard->exempt >> vector & 1) != 0) {
         result = (struct ct_result){.outcome = CT_OUTCOME_EXEMPT};
     }
     return result;
+}
+
+__u64 ct_guard_exempt(const struct ct_guard *guard)
+{
+    return guard->exempt;
+}
+
+unsigned ct_guard_tiers(const struct ct_guard *guard)
+{
+    return guard->options.tiers;
 }
 
 const char *ct_guard_tier_trouble(const struct ct_guard *guard, enum ct_tier tier)
@@ -239,19 +252,14 @@ unsigned ct_guard_attached(const struct ct_guard *guard)
 
 // ---- what is the agent's own ----
 
-static void own(int map, enum ct_own_kind kind, int fd)
+// What is at the root cgroup for good has no link, and what older kernels attach by perf has none that the kernel numbers.
+static void own_attached(int map, const struct ct_attached *attached, size_t n)
 {
-    // Both kinds' structures begin with what counts: type and id.
-    union {
-        struct bpf_map_info map;
-        struct bpf_prog_info program;
-    } info = {0};
-    __u32 size = kind == CT_OWN_MAP ? sizeof(info.map) : sizeof(info.program);
-    const __u32 value = 1;
-    if (bpf_obj_get_info_by_fd(fd, &info, &size) == 0) {
-        const struct ct_own_key key = {.kind = kind,
-                                       .id = kind == CT_OWN_MAP ? info.map.id : info.program.id};
-        (void)bpf_map_update_elem(map, &key, &value, BPF_ANY);
+    for (size_t i = 0; i < n; i++) {
+        (void)ct_loader_own(map, CT_OWN_PROGRAM, attached[i].program);
+        if (attached[i].link != NULL) {
+            (void)ct_loader_own(map, CT_OWN_LINK, bpf_link__fd(attached[i].link));
+        }
     }
 }
 
@@ -261,19 +269,21 @@ static void own_all(const struct ct_guard *guard)
     struct bpf_map *each;
     bpf_object__for_each_map(each, guard->base)
     {
-        own(map, CT_OWN_MAP, bpf_map__fd(each));
+        (void)ct_loader_own(map, CT_OWN_MAP, bpf_map__fd(each));
     }
-    for (size_t i = 0; i < guard->n_life; i++) {
-        own(map, CT_OWN_PROGRAM, guard->life[i].program);
+    // Those that are never attached too.
+    struct bpf_program *program;
+    bpf_object__for_each_program(program, guard->base)
+    {
+        (void)ct_loader_own(map, CT_OWN_PROGRAM, bpf_program__fd(program));
     }
-    for (size_t i = 0; i < guard->loader.n_attached; i++) {
-        own(map, CT_OWN_PROGRAM, guard->loader.attached[i].program);
-    }
+    own_attached(map, guard->life, guard->n_life);
+    own_attached(map, guard->loader.attached, guard->loader.n_attached);
 }
 
-// Numbers of programs are not given twice before the kernel has counted through 2^31 of them; still, those of a
+// Numbers of programs and links are not given twice before the kernel has counted through 2^31 of them; still, those of a
 // generation that has gone have no business here.
-static void disown_programs(const struct ct_guard *guard)
+static void disown_generations(const struct ct_guard *guard)
 {
     int map = ct_guard_map(guard, "ct_own");
     struct ct_own_key keys[512];
@@ -286,7 +296,7 @@ static void disown_programs(const struct ct_guard *guard)
         keys[n++] = key;
     }
     for (size_t i = 0; i < n; i++) {
-        if (keys[i].kind == CT_OWN_PROGRAM) {
+        if (keys[i].kind != CT_OWN_MAP) {
             (void)bpf_map_delete_elem(map, &keys[i]);
         }
     }
@@ -321,13 +331,21 @@ static int check_version(const struct ct_guard *guard, struct ct_err *err)
         there >> 16, there >> 8 & 0xff, there & 0xff, here >> 16, here >> 8 & 0xff, here & 0xff);
 }
 
+// Takes every program that an agent has ever put onto the root cgroup off. Returns how many there were.
+static unsigned detach_all(const char *pin_dir)
+{
+    CT_AUTO_FD own = ct_own_open(pin_dir);
+    return own >= 0 ? ct_loader_detach_cgroup(NULL, own) : 0;
+}
+
 static int open_pins(struct ct_guard *guard, struct ct_err *err)
 {
     int rc = ct_pins_open(guard->options.pin_dir, false, &guard->pins, err);
     rc = rc == 0 ? check_version(guard, err) : rc;
-    // Maps without programs: the first start was cut short. Nothing has been enforced by them.
+    // Maps without pinned programs: the first start was cut short. What stays by itself is all that it may have left.
     if (rc == 0 && guard->pins.found && !guard->pins.enforcing && guard->pins.last == 0) {
         struct ct_removed removed;
+        (void)detach_all(guard->options.pin_dir);
         ct_pins_drop_maps(&guard->pins, &removed);
         ct_pins_close(&guard->pins);
         rc = ct_pins_open(guard->options.pin_dir, false, &guard->pins, err);
@@ -371,7 +389,7 @@ static int switch_over(struct ct_guard *guard, struct ct_err *err)
     }
     (void)ct_loader_detach_cgroup(&guard->loader, ct_guard_map(guard, "ct_own"));
     (void)ct_pins_drop_generations(&guard->pins, guard->loader.generation);
-    disown_programs(guard);
+    disown_generations(guard);
     own_all(guard);
     return 0;
 }
@@ -410,12 +428,15 @@ struct ct_guard_pinned ct_guard_pinned(const struct ct_guard *guard)
     return guard->pinned;
 }
 
+bool ct_guard_may_enforce(const char *pin_dir)
+{
+    // By the usual ones the node's agent enforces, where this is another.
+    return ct_pins_may_enforce(pin_dir) || ct_pins_may_enforce(CT_GUARD_PINS);
+}
+
 int ct_guard_uninstall(const char *pin_dir, struct ct_removed *ret, struct ct_err *err)
 {
     struct ct_pins pins;
-    struct bpf_map_info info;
-    char path[256];
-    __u32 size = sizeof(info);
     *ret = (struct ct_removed){0};
     if (access(pin_dir, F_OK) != 0 && errno == ENOENT) {
         return 0;
@@ -425,15 +446,15 @@ int ct_guard_uninstall(const char *pin_dir, struct ct_removed *ret, struct ct_er
         return rc;
     }
     rc = pins.found ? ct_pins_claim(&pins, err) : 0;
-    (void)snprintf(path, sizeof(path), "%s/maps/ct_own", pin_dir);
-    CT_AUTO_FD own_map = rc == 0 ? bpf_obj_get(path) : -1;
-    if (own_map >= 0 && bpf_obj_get_info_by_fd(own_map, &info, &size) == 0 &&
-        info.key_size == sizeof(struct ct_own_key)) {
-        ret->programs = ct_loader_detach_cgroup(NULL, own_map);
-    }
     if (rc == 0) {
+        struct ct_own_programs programs;
+        int own = ct_own_open(pin_dir);
+        ct_own_list(own, &programs);
+        (void)close(own);
+        ret->programs = detach_all(pin_dir);
         ret->links = ct_pins_drop_generations(&pins, 0);
         ct_pins_drop_maps(&pins, ret);
+        ret->over = ct_own_wait(&programs, FREE_MS);
     }
     ct_pins_close(&pins);
     if (rc == 0 && !ret->folder) {
@@ -540,14 +561,16 @@ static int begin(struct ct_guard *guard, struct ct_err *err)
         guard->den = ct_fs_open("bpf");
     }
     rc = rc == 0 ? load_base(guard, err) : rc;
+    rc = rc == 0 ? (own_all(guard), 0) : rc;
     rc = rc == 0 && guard->options.pin_dir != NULL
              ? ct_pins_keep_maps(&guard->pins, guard->base, err)
              : rc;
     rc = rc == 0 ? tell_ring(guard, turn, guard->pins.ring.version, err) : rc;
     rc = rc == 0 ? configure(guard, err) : rc;
-    rc = rc == 0 ? allow_readers(guard, err) : rc;
+    rc = rc == 0 ? write_exempts(guard, err) : rc;
     rc = rc == 0 ? attach_life(guard, err) : rc;
-    return rc == 0 ? ct_guard_claim(guard, CT_CLAIM_AGENT, err) : rc;
+    rc = rc == 0 ? ct_guard_claim(guard, CT_CLAIM_AGENT, err) : rc;
+    return rc == 0 ? ct_learn_reading(guard->base, guard->loader.reading, err) : rc;
 }
 
 int ct_guard_new(const struct ct_guard_options *options, struct ct_guard **ret, struct ct_err *err)
@@ -562,7 +585,6 @@ int ct_guard_new(const struct ct_guard_options *options, struct ct_guard **ret, 
     ct_loader_keep_words();
     int rc = begin(guard, err);
     if (rc == 0) {
-        own_all(guard);
         rc = options->pin_dir != NULL ? replace(guard, err) : choose_tiers(guard, err);
     }
     rc = rc == 0 && options->pin_dir == NULL ? (own_all(guard), 0) : rc;

@@ -25,8 +25,8 @@ struct ct_guard_options {
     const char *pin_dir;
     unsigned version;     // major << 16 | minor << 8 | patch
     bool allow_downgrade; // replace a later version, or one that refuses more
-    // Who may read protected processes, as reader.h has it, and where cgroups are mounted; NULL: nobody. Not with strict.
-    const struct ct_option_list *readers;
+    // To whom vectors are open, as exempt.h has it, and where cgroups are mounted; NULL: nobody. Not with strict.
+    const struct ct_option_list *exempts;
     const char *cgroup_root;
 };
 
@@ -82,14 +82,24 @@ struct ct_removed {
     unsigned programs; // of the root cgroup
     unsigned maps;
     bool folder; // false: it is not empty, or was not there
+    bool over;   // false: the kernel has not freed all programs yet, and these still refuse
 };
 
-// Ends enforcement: removes what is pinned in a folder, and the folder. Errors: those of ct_pins_open(), but what does
+// Ends enforcement: removes what is pinned in a folder, and the folder, and waits for the kernel to free it, a minute at most. Errors: those of ct_pins_open(), but what does
 // not make sense is removed as well; -CT_EDENIED while the agent lives; -CT_ESYSTEM when something could not be removed.
 CT_CHECKED int ct_guard_uninstall(const char *pin_dir, struct ct_removed *ret, struct ct_err *err);
 
+// Whether what an agent before has pinned there, or in the usual place, may enforce; it is when that cannot be told.
+bool ct_guard_may_enforce(const char *pin_dir);
+
 // What the last proof has shown.
 struct ct_result ct_guard_result(const struct ct_guard *guard, enum ct_vector vector);
+
+// What the operator has opened to somebody: bit N, vector N. 0: nobody is exempt from anything.
+__u64 ct_guard_exempt(const struct ct_guard *guard);
+
+// Which tiers may be used (bit N: tier N).
+unsigned ct_guard_tiers(const struct ct_guard *guard);
 
 // Why a tier could not be loaded here; "" when it could or was not wanted. Lives as long as the guard.
 const char *ct_guard_tier_trouble(const struct ct_guard *guard, enum ct_tier tier);

@@ -4,6 +4,8 @@
 #ifndef CT_GUARD_INTERNAL_H
 #define CT_GUARD_INTERNAL_H
 
+#include <stdint.h>
+
 #include "guard.h"
 #include "loader.h"
 #include "pin.h"
@@ -27,7 +29,7 @@ struct ct_guard {
     struct ct_guard_pinned pinned;
     struct ct_guard_config config;
     struct ct_result results[CT_V_COUNT];
-    __u64 open_to_readers;      // bit N: whatever was shown of vector N
+    uint64_t exempt;            // bit N: vector N is open to somebody, whatever was shown of it
     struct ring_buffer *events; // from the first poll on
     ct_guard_tell tell;         // of the poll under way, with its cls
     void *cls;

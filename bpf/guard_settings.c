@@ -16,7 +16,7 @@ int ct_guard_check_tier(const char *value, struct ct_err *err)
 struct ct_guard_options ct_guard_settle(const struct ct_guard_settings *settings)
 {
     struct ct_guard_options options = {
-        .strict = settings->strict, .readers = &settings->readers, .cgroup_root = CT_CGROUP_ROOT};
+        .strict = settings->strict, .exempts = &settings->exempts, .cgroup_root = CT_CGROUP_ROOT};
     for (size_t i = 0; i < settings->tiers.n; i++) {
         options.tiers |= 1U << ct_tier_from_name(settings->tiers.item[i]);
     }

@@ -4,14 +4,14 @@
 #ifndef CT_GUARD_SETTINGS_H
 #define CT_GUARD_SETTINGS_H
 
+#include "exempt.h"
 #include "guard.h"
 #include "option.h"
-#include "reader.h"
 
 struct ct_guard_settings {
     struct ct_option_list tiers;
     bool strict;
-    struct ct_option_list readers;
+    struct ct_option_list exempts;
 };
 
 int ct_guard_check_tier(const char *value, struct ct_err *err);
@@ -25,15 +25,14 @@ int ct_guard_check_tier(const char *value, struct ct_err *err);
      .help = "Try no other tier than this: lsm, fmod_ret, kprobe, reactive or cgroup; may be "     \
              "given repeatedly.",                                                                  \
      .check = ct_guard_check_tier},                                                                \
-        {.name = "reader",                                                                         \
+        {.name = "exempt",                                                                         \
          .kind = CT_OPTION_LIST,                                                                   \
-         .offset = offsetof(type, at.readers),                                                     \
-         .argument = "FILE[@CGROUP]",                                                              \
-         .help =                                                                                   \
-             "Let this program read protected processes, in that cgroup alone if one is named. "   \
-             "Costs the points of enforcement, here and in each wrapper; may be given "            \
-             "repeatedly.",                                                                        \
-         .check = ct_reader_check},                                                                \
+         .offset = offsetof(type, at.exempts),                                                     \
+         .argument = "VECTOR[+VECTOR]...:FILE[@CGROUP]",                                           \
+         .help = "Let this program do what is refused to others, in that cgroup alone if one is "  \
+                 "named: vectors by their names in the table of `probe`. Costs the points of "     \
+                 "enforcement, here and in each wrapper; may be given repeatedly.",                \
+         .check = ct_exempt_check},                                                                \
     {                                                                                              \
         .name = "strict", .kind = CT_OPTION_BOOL, .offset = offsetof(type, at.strict),             \
         .fallback = "false",                                                                       \

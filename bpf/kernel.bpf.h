@@ -45,7 +45,21 @@ struct hlist_head {
     struct hlist_node *first;
 };
 
+struct xarray {
+    void *xa_head;
+};
+
+struct xa_node {
+    unsigned char shift;
+    void *slots[64];
+};
+
+struct idr {
+    struct xarray idr_rt;
+};
+
 struct pid_namespace {
+    struct idr idr;
     unsigned int level;
 };
 
@@ -63,6 +77,13 @@ struct nsproxy {
 
 struct kernfs_node {
     __u64 id;
+    const char *name;
+    struct kernfs_node *parent;
+};
+
+// As 6.15 calls it.
+struct kernfs_node___from_6_15 {
+    struct kernfs_node *__parent;
 };
 
 struct cgroup;
@@ -85,12 +106,32 @@ struct bpf_map {
     __u32 id;
 };
 
+struct bpf_prog;
+
 struct bpf_prog_aux {
     __u32 id;
+    __u32 used_map_cnt;
+    struct bpf_map **used_maps;
+    struct bpf_prog *prog;
+};
+
+struct bpf_insn {
+    __u8 code;
+};
+
+enum bpf_prog_type {
+    BPF_PROG_TYPE_UNSPEC,
 };
 
 struct bpf_prog {
+    enum bpf_prog_type type;
+    __u32 len;
     struct bpf_prog_aux *aux;
+    struct bpf_insn insnsi[0];
+};
+
+struct bpf_link {
+    __u32 id;
 };
 
 struct upid {
@@ -189,6 +230,7 @@ struct thread_info {
 struct task_struct {
     struct thread_info thread_info;
     void *stack;
+    unsigned int __state;
     unsigned int flags;
     unsigned int ptrace;
     int pid;
@@ -202,11 +244,27 @@ struct task_struct {
     struct signal_struct *signal;
     struct nsproxy *nsproxy;
     struct css_set *cgroups;
+    struct perf_event_context *perf_event_ctxp;
     char comm[16];
+};
+
+// Its name until 5.14, where it had a long's size.
+struct task_struct___before_5_14 {
+    long state;
+};
+
+// One for hardware and one for software until 6.2.
+struct task_struct___before_6_2 {
+    struct perf_event_context *perf_event_ctxp[2];
+};
+
+struct perf_event_context {
+    int nr_events;
 };
 
 struct perf_event_attr {
     __u32 type;
+    __u64 sample_period;
     __u64 sample_type;
 };
 
@@ -216,6 +274,7 @@ struct hw_perf_event {
 
 struct pmu {
     const char *name;
+    void *setup_aux;
 };
 
 struct perf_event {
@@ -269,7 +328,10 @@ struct bpf_raw_tracepoint_args {
 
 // Of these only the names count: bpf_core_enum_value() asks the running kernel for their values.
 enum bpf_func_id {
+    BPF_FUNC_snprintf_btf = 149,
+    BPF_FUNC_snprintf = 165,
     BPF_FUNC_task_pt_regs = 175,
+    BPF_FUNC_trace_vprintk = 177,
 };
 
 enum lockdown_reason {

@@ -25,7 +25,7 @@ bool ct_label_take(struct ct_label *label, const struct ct_node_facts *facts, ui
         int told = *slow(&label->told, (enum ct_label_slow)i);
         int *now = slow(&fresh, (enum ct_label_slow)i);
         uint64_t *since = &label->lower_since[i];
-        if (*now >= told) {
+        if (*now >= told || facts->first != 0) {
             *since = 0;
             continue;
         }

@@ -24,6 +24,9 @@ struct ct_node_facts {
     int memfd_secret;                 // 0 or 1
     int vectors;                      // how many are refused
     char kernel[CT_LABEL_KERNEL_MAX]; // as uname(2) tells it
+    // 1: nothing was enforced here before, so that there is no loss: what the labels say is another start of the
+    // node's, and none of it is kept.
+    int first;
 };
 
 enum ct_label_slow { CT_LABEL_POINTS, CT_LABEL_ENFORCEMENT, CT_LABEL_MEMFD, CT_LABEL_SLOW };
@@ -38,8 +41,8 @@ struct ct_label {
 // Takes facts in; true when `told` is not what it was. now_ms: any clock that does not go back, and is not 0.
 bool ct_label_take(struct ct_label *label, const struct ct_node_facts *facts, uint64_t now_ms);
 
-// Takes what a v1 Node's labels say as what was told before: so that the start of an agent takes nothing
-// away at once. Without such labels, or with some that nobody of us wrote, there is nothing that was told.
+// Takes what a v1 Node's labels say as what was told before: so that the start of an agent whose pins
+// enforce takes nothing away at once. Without such labels, or with some that nobody of us wrote, there is nothing that was told.
 void ct_label_read(struct ct_label *label, const json_t *node);
 
 // The body of a server-side apply; facts NULL takes all labels away. A failed append shows in `out`.

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -19,6 +20,8 @@
 
 #define BIT(vector) (1ULL << (vector))
 #define CGROUP_PROGRAMS_MAX 64
+#define TRIED_FIRST 2
+#define DESCRIPTORS 4096 // of this process, as far as it is let
 
 // A program and what it can refuse, so that one that nothing needs is not attached.
 struct use {
@@ -26,6 +29,7 @@ struct use {
     __u64 vectors;
 };
 
+// The first of each table are there wherever the tier is.
 static const struct use hooks[] = {
     {"ptrace_access_check", BIT(CT_V_PTRACE) | BIT(CT_V_MEM_READ) | BIT(CT_V_MEM_WRITE) |
                                 BIT(CT_V_VM_READV) | BIT(CT_V_VM_WRITEV) | BIT(CT_V_ENVIRON) |
@@ -34,13 +38,14 @@ static const struct use hooks[] = {
                                 BIT(CT_V_IO_URING) | BIT(CT_V_SETNS)},
     {"ptrace_traceme", BIT(CT_V_TRACEME)},
     {"task_kill", BIT(CT_V_KILL)},
+    {"file_send_sigiotask", BIT(CT_V_KILL)},
     {"task_setrlimit", BIT(CT_V_KILL)},
     {"inode_unlink", BIT(CT_V_UNPIN)},
     {"inode_rmdir", BIT(CT_V_UNPIN)},
     {"inode_rename", BIT(CT_V_UNPIN)},
     {"sb_umount", BIT(CT_V_UNPIN)},
     {"bpf_map", BIT(CT_V_OBJECTS)},
-    {"bpf_prog", BIT(CT_V_OBJECTS)},
+    {"bpf_prog", BIT(CT_V_OBJECTS) | BIT(CT_V_BPF_LOAD)},
     {"file_open", BIT(CT_V_MEM_READ) | BIT(CT_V_MEM_WRITE) | BIT(CT_V_ENVIRON) | BIT(CT_V_MAPS) |
                       BIT(CT_V_PROC_WRITE_NAME) | BIT(CT_V_PROC_WRITE) | BIT(CT_V_DEV_MEM) |
                       BIT(CT_V_KCORE) | BIT(CT_V_TRACEFS) | BIT(CT_V_DEBUGFS) | BIT(CT_V_BINFMT) |
@@ -52,7 +57,7 @@ static const struct use hooks[] = {
                         BIT(CT_V_HIBERNATION) | BIT(CT_V_PCI)},
     {"kernel_load_data", BIT(CT_V_MODULE) | BIT(CT_V_KEXEC)},
     {"kernel_read_file", BIT(CT_V_MODULE) | BIT(CT_V_KEXEC_FILE)},
-    {"bpf", BIT(CT_V_BPF_LOAD) | BIT(CT_V_ITERATOR)},
+    {"bpf", BIT(CT_V_BPF_LOAD) | BIT(CT_V_ITERATOR) | BIT(CT_V_OBJECTS)},
     {"perf_event_alloc", BIT(CT_V_PERF)},
     {"task_prctl", BIT(CT_V_CALL)},
 };
@@ -70,6 +75,8 @@ static const struct use calls[] = {
     {"perf_event_open", BIT(CT_V_PERF)},
     {"bpf", BIT(CT_V_BPF_LOAD) | BIT(CT_V_ITERATOR) | BIT(CT_V_OBJECTS)},
     {"security_bpf", BIT(CT_V_BPF_LOAD) | BIT(CT_V_ITERATOR)},
+    {"security_bpf_prog", BIT(CT_V_BPF_LOAD)},
+    {"security_perf_event_alloc", BIT(CT_V_PERF)},
     {"kill", BIT(CT_V_KILL)},
     {"tkill", BIT(CT_V_KILL)},
     {"tgkill", BIT(CT_V_KILL)},
@@ -92,10 +99,10 @@ static const struct use points[] = {
     {"enter", BIT(CT_V_PTRACE) | BIT(CT_V_TRACEME) | BIT(CT_V_VM_READV) | BIT(CT_V_VM_WRITEV) |
                   BIT(CT_V_PIDFD_GETFD) | BIT(CT_V_MEMORY_ADVICE) | BIT(CT_V_COMPARE) |
                   BIT(CT_V_PERF) | BIT(CT_V_SETNS) | BIT(CT_V_PROGRAM) | BIT(CT_V_CALL)},
-    {"exit", BIT(CT_V_MEM_READ) | BIT(CT_V_MEM_WRITE) | BIT(CT_V_ENVIRON) | BIT(CT_V_MAPS) |
-                 BIT(CT_V_PROC_WRITE_NAME) | BIT(CT_V_PROC_WRITE) | BIT(CT_V_DEV_MEM) |
-                 BIT(CT_V_KCORE) | BIT(CT_V_TRACEFS) | BIT(CT_V_DEBUGFS) | BIT(CT_V_BINFMT) |
-                 BIT(CT_V_CGROUP) | BIT(CT_V_CORE_PATTERN) | BIT(CT_V_CRASH) |
+    {"exit", BIT(CT_V_PERF) | BIT(CT_V_MEM_READ) | BIT(CT_V_MEM_WRITE) | BIT(CT_V_ENVIRON) |
+                 BIT(CT_V_MAPS) | BIT(CT_V_PROC_WRITE_NAME) | BIT(CT_V_PROC_WRITE) |
+                 BIT(CT_V_DEV_MEM) | BIT(CT_V_KCORE) | BIT(CT_V_TRACEFS) | BIT(CT_V_DEBUGFS) |
+                 BIT(CT_V_BINFMT) | BIT(CT_V_CGROUP) | BIT(CT_V_CORE_PATTERN) | BIT(CT_V_CRASH) |
                  BIT(CT_V_HIBERNATION) | BIT(CT_V_PCI) | BIT(CT_V_PROGRAM) |
                  BIT(CT_V_BLOCK_DEVICE)},
 };
@@ -107,7 +114,7 @@ static const struct use cgroup_programs[] = {
 // A tier's programs are those of one object whose names begin with one of its prefixes.
 struct tier_info {
     enum ct_tier tier;
-    const char *prefixes[3]; // those after the first may be NULL
+    const char *prefixes[4]; // those after the first may be NULL
     const void *(*elf)(size_t *size);
     const struct use *uses;
     size_t n_uses;
@@ -123,7 +130,7 @@ static const struct tier_info tiers[] = {
     {CT_TIER_LSM, {"lsm_", NULL}, ct_guard_skel__elf_bytes, hooks, CT_ARRAY_LEN(hooks)},
     {CT_TIER_FMOD_RET, {"mod_", NULL}, ct_guard_skel__elf_bytes, hooks, CT_ARRAY_LEN(hooks)},
     {CT_TIER_KPROBE,
-     {"kp_", "kp32_", "kpc_"},
+     {"kp_", "kp32_", "kpc_", "kpx_"},
      ct_override_skel__elf_bytes,
      calls,
      CT_ARRAY_LEN(calls)},
@@ -188,6 +195,14 @@ static int set_generation(struct bpf_object *object, __u32 generation)
     return map != NULL ? bpf_map__set_initial_value(map, &generation, sizeof(generation)) : -ENOENT;
 }
 
+// Not every object looks for them.
+static int set_reading(struct bpf_object *object, const struct ct_loader *loader)
+{
+    struct bpf_map *map = bpf_object__find_map_by_name(object, ".rodata.reading");
+    return map != NULL ? bpf_map__set_initial_value(map, loader->reading, sizeof(loader->reading))
+                       : 0;
+}
+
 void ct_loader_keep_words(void)
 {
     (void)libbpf_set_print(keep_words);
@@ -215,10 +230,22 @@ static struct bpf_object *open_object(const void *elf, size_t size, __u32 genera
     return object;
 }
 
+// Where programs have to be loaded one by one, each object has descriptors of all maps: a thousand together, which is
+// what many systems give.
+static void raise_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < DESCRIPTORS) {
+        limit.rlim_cur = limit.rlim_max < DESCRIPTORS ? limit.rlim_max : DESCRIPTORS;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 struct bpf_object *ct_loader_open_base(__u32 generation)
 {
     size_t size;
     const void *elf = ct_guard_skel__elf_bytes(&size);
+    raise_descriptors();
     struct bpf_object *base = open_object(elf, size, generation);
     struct bpf_program *program;
     if (base == NULL) {
@@ -254,6 +281,7 @@ static int load(struct ct_loader *loader, const struct tier_info *info, __u64 wa
                                                      (only == NULL || strcmp(only, name) == 0));
     }
     int rc = share_maps(loader, object);
+    rc = rc == 0 ? set_reading(object, loader) : rc;
     rc = rc == 0 ? bpf_object__load(object) : rc;
     if (rc != 0) {
         bpf_object__close(object);
@@ -263,7 +291,28 @@ static int load(struct ct_loader *loader, const struct tier_info *info, __u64 wa
     return 0;
 }
 
-// What stays goes onto the root cgroup by itself, and so needs no pin that could be detached by its descriptor.
+bool ct_loader_own(int own, enum ct_own_kind kind, int fd)
+{
+    // All kinds' structures begin with what counts: type and id.
+    static const __u32 sizes[] = {[CT_OWN_MAP] = sizeof(struct bpf_map_info),
+                                  [CT_OWN_PROGRAM] = sizeof(struct bpf_prog_info),
+                                  [CT_OWN_LINK] = sizeof(struct bpf_link_info)};
+    union {
+        struct bpf_map_info map;
+        struct bpf_prog_info program;
+        struct bpf_link_info link;
+    } info = {0};
+    __u32 size = sizes[kind];
+    const __u32 value = 1;
+    if (bpf_obj_get_info_by_fd(fd, &info, &size) != 0) {
+        return false;
+    }
+    const struct ct_own_key key = {.kind = kind, .id = info.map.id};
+    return bpf_map_update_elem(own, &key, &value, BPF_ANY) == 0;
+}
+
+// What stays goes onto the root cgroup by itself, and so needs no pin that could be detached by its descriptor. Whose
+// it is is written down before: should this process be killed, nobody else could tell.
 static struct bpf_link *attach_to_root(const struct ct_loader *loader, struct bpf_program *program,
                                        bool *ret_ok)
 {
@@ -272,7 +321,9 @@ static struct bpf_link *attach_to_root(const struct ct_loader *loader, struct bp
     if (root < 0) {
         *ret_ok = false;
     } else if (loader->stays) {
-        *ret_ok = bpf_prog_attach(bpf_program__fd(program), root, BPF_CGROUP_SYSCTL,
+        int own = bpf_object__find_map_fd_by_name(loader->base, "ct_own");
+        *ret_ok = ct_loader_own(own, CT_OWN_PROGRAM, bpf_program__fd(program)) &&
+                  bpf_prog_attach(bpf_program__fd(program), root, BPF_CGROUP_SYSCTL,
                                   BPF_F_ALLOW_MULTI) == 0;
     } else {
         link = bpf_program__attach_cgroup(program, root);
@@ -311,9 +362,27 @@ static void attach(struct ct_loader *loader, const struct tier_info *info,
     }
 }
 
+// Whether this kernel has the tier at all: its first programs are for what every kernel has. Each load reads the
+// kernel's types anew, and of a tier that is not there a hundred would be tried.
+static bool is_there(struct ct_loader *loader, const struct tier_info *info)
+{
+    char name[64];
+    for (size_t i = 0; i < TRIED_FIRST && i < info->n_uses; i++) {
+        (void)snprintf(name, sizeof(name), "%s%s", info->prefixes[0], info->uses[i].name);
+        if (load(loader, info, ~0ULL, name) == 0) {
+            bpf_object__close(loader->objects[--loader->n_objects]);
+            return true;
+        }
+    }
+    return false;
+}
+
 static void load_each(struct ct_loader *loader, const struct tier_info *info, __u64 wanted)
 {
     char name[64];
+    if (!is_there(loader, info)) {
+        return;
+    }
     for (size_t p = 0; p < CT_ARRAY_LEN(info->prefixes) && info->prefixes[p] != NULL; p++) {
         for (size_t i = 0; i < info->n_uses; i++) {
             (void)snprintf(name, sizeof(name), "%s%s", info->prefixes[p], info->uses[i].name);

@@ -8,10 +8,11 @@
 #include <stdbool.h>
 
 #include "err.h"
+#include "ring.h"
 #include "shared.h"
 
-#define CT_LOADER_PROGRAMS 96
-#define CT_LOADER_OBJECTS 96
+#define CT_LOADER_PROGRAMS 128
+#define CT_LOADER_OBJECTS 128
 #define CT_LOADER_WORDS 256
 
 struct ct_attached {
@@ -25,6 +26,7 @@ struct ct_attached {
 struct ct_loader {
     struct bpf_object *base; // the maps, and who is protected; borrowed
     __u32 generation;
+    __s32 reading[CT_READING_CALLS];               // see learn.h; 0: no more of them
     bool stays;                                    // what is attached is to outlive the process
     struct bpf_object *objects[CT_LOADER_OBJECTS]; // of the tiers; they use the base's maps
     size_t n_objects;
@@ -59,6 +61,9 @@ void ct_loader_done(struct ct_loader *loader);
 
 // Gives up what was to stay: for a loader whose programs are not to be used after all.
 void ct_loader_take_back(struct ct_loader *loader);
+
+// Writes into `own`, a descriptor of ct_own, whose the map or program at `fd` is. False: it could not be.
+bool ct_loader_own(int own, enum ct_own_kind kind, int fd);
 
 // Takes off the root cgroup's programs that are not among the loader's; NULL: all of the agent's. Returns
 // how many there were. They are known by ct_own, a descriptor of that map.

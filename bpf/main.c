@@ -17,6 +17,7 @@
 #include "probe.h"
 #include "registrar_settings.h"
 #include "retire.h"
+#include "rights.h"
 #include "run_main.h"
 #include "tell.h"
 
@@ -65,6 +66,12 @@ static int new_guard(const struct settings *settings, struct ct_guard **ret, str
     if (settings->registrar.cgroup_root != NULL) {
         options.cgroup_root = settings->registrar.cgroup_root;
     }
+    // What would be proven is this container's root of the cgroups, and not the node's.
+    if (ct_rights_see_cgroups(err) < 0) {
+        options.tiers &= ~(1U << CT_TIER_CGROUP);
+        (void)fprintf(stderr, "cloudtaser-agent: no programs of the root cgroup: %s\n", err->msg);
+        *err = (struct ct_err){0};
+    }
     return ct_guard_new(&options, ret, err);
 }
 
@@ -105,8 +112,7 @@ static const struct ct_option_table guard_table = {
 
 static void tell(void *cls, const struct ct_event *event)
 {
-    (void)cls;
-    (void)ct_event_write(event, NULL, STDERR_FILENO);
+    (void)ct_event_write(event, NULL, cls);
 }
 
 static void write_line(void *cls, const char *line, size_t len)
@@ -162,11 +168,12 @@ static int answer(const struct command *command, struct ct_err *err)
 // Enforces until the program has ended.
 static int watch(const struct command *command, pid_t pid, int *status, struct ct_err *err)
 {
+    struct ct_lines lines = {.fd = STDERR_FILENO};
     int rc = 0;
     while (rc == 0 && waitpid(pid, status, WNOHANG) == 0) {
         rc = command->registrar != NULL ? answer(command, err) : 0;
         rc = rc == 0 ? ct_guard_poll(command->guard, command->registrar != NULL ? 0 : POLL_MS, tell,
-                                     NULL, err)
+                                     &lines, err)
                      : rc;
     }
     return rc;
@@ -249,7 +256,7 @@ static int usage(FILE *out, int status)
                 "  guard      run a program protected, and tell of the attacks on it\n"
                 "  unprotect  take the protection off a process or a container\n"
                 "  retire     before the chart goes: have every node's agent uninstall\n"
-                "\n`cloudtaser-agent COMMAND --help` tells its options.\n",
+                "\n`cloudtaser-agent COMMAND --help` tells its options, `--version` the version.\n",
                 out);
     return status;
 }

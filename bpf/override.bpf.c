@@ -2,6 +2,7 @@
 //
 // The tier `kprobe`: a system call is not carried out at all. Needs CONFIG_BPF_KPROBE_OVERRIDE. x86-64's
 // entries take their arguments from the caller's registers.
+#include "reads.bpf.h"
 #include "register.bpf.h"
 #include "syscall.bpf.h"
 
@@ -23,6 +24,19 @@ static __always_inline void read_arguments_32(struct pt_regs *ctx, struct argume
     ret->a[1] = (__u32)BPF_CORE_READ(caller, cx);
     ret->a[2] = (__u32)BPF_CORE_READ(caller, dx);
     ret->a[3] = (__u32)BPF_CORE_READ(caller, si);
+}
+
+// With the fifth, which few ask for.
+static __always_inline void read_five(struct pt_regs *ctx, struct arguments *ret)
+{
+    read_arguments(ctx, ret);
+    ret->a[4] = BPF_CORE_READ((struct pt_regs *)ctx->di, r8);
+}
+
+static __always_inline void read_five_32(struct pt_regs *ctx, struct arguments *ret)
+{
+    read_arguments_32(ctx, ret);
+    ret->a[4] = (__u32)BPF_CORE_READ((struct pt_regs *)ctx->di, di);
 }
 
 // Once in the object, and not in each of its programs, of which there are many.
@@ -61,6 +75,10 @@ static __always_inline int override(struct pt_regs *ctx, struct verdict verdict)
 #define COMPAT_SYSCALL(name, verdict)                                                              \
     ENTRY("__ia32_compat_sys_" #name, kpc_##name, read_arguments_32, override(ctx, verdict))
 
+// Those of x32's, which come with arguments of 64 bits. All others of its calls are x86-64's own functions.
+#define X32_SYSCALL(name, verdict)                                                                 \
+    ENTRY("__x64_compat_sys_" #name, kpx_##name, read_arguments, override(ctx, verdict))
+
 COMPAT_SYSCALL(ptrace, on_ptrace(&in))
 COMPAT_SYSCALL(move_pages, against_number(CT_V_MEMORY_ADVICE, in.a[0]))    // before 5.15
 COMPAT_SYSCALL(migrate_pages, against_number(CT_V_MEMORY_ADVICE, in.a[0])) // before 5.15
@@ -68,6 +86,13 @@ COMPAT_SYSCALL(get_robust_list, against_number(CT_V_COMPARE, in.a[0]))
 COMPAT_SYSCALL(kexec_load, kernel_wide(CT_V_KEXEC))
 COMPAT_SYSCALL(rt_sigqueueinfo, against_agent(in.a[0], in.a[1]))
 COMPAT_SYSCALL(rt_tgsigqueueinfo, against_agent(in.a[1], in.a[2]))
+
+X32_SYSCALL(ptrace, on_ptrace(&in))
+X32_SYSCALL(move_pages, against_number(CT_V_MEMORY_ADVICE, in.a[0])) // before 5.15
+X32_SYSCALL(get_robust_list, against_number(CT_V_COMPARE, in.a[0]))
+X32_SYSCALL(kexec_load, kernel_wide(CT_V_KEXEC))
+X32_SYSCALL(rt_sigqueueinfo, against_agent(in.a[0], in.a[1]))
+X32_SYSCALL(rt_tgsigqueueinfo, against_agent(in.a[1], in.a[2]))
 
 SYSCALL(ptrace, on_ptrace(&in))
 SYSCALL(process_vm_readv, against_number(CT_V_VM_READV, in.a[0]))
@@ -78,7 +103,9 @@ SYSCALL(move_pages, against_number(CT_V_MEMORY_ADVICE, in.a[0]))
 SYSCALL(migrate_pages, against_number(CT_V_MEMORY_ADVICE, in.a[0]))
 SYSCALL(kcmp, on_kcmp(&in))
 SYSCALL(get_robust_list, against_number(CT_V_COMPARE, in.a[0]))
-SYSCALL(perf_event_open, on_perf_call(&in))
+ENTRY("__x64_sys_perf_event_open", kp_perf_event_open, read_five, override(ctx, on_perf_call(&in)))
+ENTRY("__ia32_sys_perf_event_open", kp32_perf_event_open, read_five_32,
+      override(ctx, on_perf_call(&in)))
 SYSCALL(bpf, on_bpf_call(&in))
 SYSCALL(setns, on_setns(&in))
 SYSCALL(io_uring_setup, on_io_uring_setup())
@@ -98,17 +125,34 @@ SYSCALL(iopl, kernel_wide(CT_V_IO_PORTS))
 
 // The second look at what is loaded, at the kernel's own copy. Nothing can be overridden here any more: who has
 // changed it meanwhile is killed. It proves nothing to the self-test: by itself it is no refusal.
-SEC("kprobe/security_bpf")
-int kp_security_bpf(struct pt_regs *ctx)
+static __always_inline int kill_late(struct verdict verdict)
 {
-    union bpf_attr *attr = (union bpf_attr *)ctx->si;
-    struct verdict verdict = on_bpf((int)ctx->di, BPF_CORE_READ(attr, prog_type),
-                                    BPF_CORE_READ(attr, expected_attach_type));
     if (verdict.vector != 0 && tester() == NULL) {
         record(verdict.vector, CT_TIER_KPROBE, CT_ACTION_KILLED, verdict.victim);
         bpf_send_signal(SIGKILL);
     }
     return 0;
+}
+
+// A program of a type that all may load, and which reads: before anyone has a descriptor of it.
+SEC("kprobe/security_bpf_prog")
+int kp_security_bpf_prog(struct pt_regs *ctx)
+{
+    return kill_late(on_loaded((struct bpf_prog *)ctx->di));
+}
+
+SEC("kprobe/security_bpf")
+int kp_security_bpf(struct pt_regs *ctx)
+{
+    union bpf_attr *attr = (union bpf_attr *)ctx->si;
+    return kill_late(on_bpf((int)ctx->di, BPF_CORE_READ(attr, prog_type),
+                            BPF_CORE_READ(attr, expected_attach_type)));
+}
+
+SEC("kprobe/security_perf_event_alloc")
+int kp_security_perf_event_alloc(struct pt_regs *ctx)
+{
+    return kill_late(on_perf_made((struct perf_event *)ctx->di));
 }
 
 // ---- registration ----

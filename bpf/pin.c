@@ -122,6 +122,20 @@ static void find_generations(struct ct_pins *pins)
     }
 }
 
+bool ct_pins_may_enforce(const char *dir)
+{
+    bool found = false;
+    DIR *folder = opendir(dir);
+    if (folder == NULL) {
+        return errno != ENOENT && errno != ENOTDIR;
+    }
+    for (const struct dirent *e; !found && (e = readdir(folder)) != NULL;) {
+        found = generation_of(e->d_name) != 0;
+    }
+    (void)closedir(folder);
+    return found;
+}
+
 // ---- what is pinned ----
 
 static int open_map(const struct ct_pins *pins, const char *name, struct bpf_map_info *info)
@@ -212,7 +226,9 @@ int ct_pins_open(const char *dir, bool whatever, struct ct_pins *ret, struct ct_
     rc = rc == 0 ? lock_folder(&pins, err) : rc;
     rc = rc == 0 ? look(&pins, err) : rc;
     rc = rc == -CT_EPROTO && whatever && pins.fd >= 0 ? 0 : rc;
-    if (rc == 0 && pins.config.agent != 0 && kill((pid_t)pins.config.agent, 0) == 0) {
+    // A start that failed may have been this process's own.
+    if (rc == 0 && pins.config.agent != 0 && (pid_t)pins.config.agent != getpid() &&
+        kill((pid_t)pins.config.agent, 0) == 0) {
         rc = ct_err_set(
             err, CT_EDENIED,
             "process %u is this node's agent and lives: there is one on a node, and it has "
@@ -230,6 +246,8 @@ int ct_pins_open(const char *dir, bool whatever, struct ct_pins *ret, struct ct_
 void ct_pins_close(struct ct_pins *pins)
 {
     if (pins->fd >= 0) {
+        // Also for children that hang, and hold it as well.
+        (void)flock(pins->fd, LOCK_UN);
         (void)close(pins->fd);
     }
     pins->fd = -1;
@@ -291,9 +309,15 @@ static int keep_map(const struct ct_pins *pins, const struct bpf_map *map, struc
 {
     char path[256];
     (void)snprintf(path, sizeof(path), "%s/maps/%s", pins->dir, bpf_map__name(map));
-    return bpf_obj_pin(bpf_map__fd(map), path) == 0 || errno == EEXIST
-               ? 0
-               : ct_err_errno(err, "cannot pin %s", path);
+    int rc = bpf_obj_pin(bpf_map__fd(map), path);
+    if (rc != 0 && errno == EEXIST && pins->found) {
+        return 0; // this very one
+    }
+    // A start that was cut short before all were there has left another one.
+    if (rc != 0 && errno == EEXIST && unlink(path) == 0) {
+        rc = bpf_obj_pin(bpf_map__fd(map), path);
+    }
+    return rc == 0 ? 0 : ct_err_errno(err, "cannot pin %s", path);
 }
 
 int ct_pins_keep_maps(const struct ct_pins *pins, struct bpf_object *object, struct ct_err *err)

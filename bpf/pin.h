@@ -45,6 +45,10 @@ CT_CHECKED int ct_pins_keep_maps(const struct ct_pins *pins, struct bpf_object *
 // Puts pins to try the guard on, the map's, where none are: one to be removed, one to be opened.
 void ct_pins_put_bait(int folder, int map);
 
+// Whether programs may be pinned in this folder, and so enforce without any process; what cannot be looked at may
+// be. Neither locks nor makes anything.
+bool ct_pins_may_enforce(const char *dir);
+
 CT_CHECKED int ct_pins_make_generation(const struct ct_pins *pins, __u32 generation,
                                        struct ct_err *err);
 // False: this kernel does not pin such a link.

@@ -3,21 +3,17 @@
 
 #include <fcntl.h>
 #include <linux/openat2.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 
 #include "buf.h"
 #include "config.h"
 
 #define TOKEN_MAX 16384
 #define ENVIRONMENT_MAX (256 << 10)
-#define PATIENCE_MS 200
+#define PATIENCE_MS 1000
 
 static bool read_all(int fd, struct ct_buf *out)
 {
@@ -63,46 +59,35 @@ static int open_within(pid_t pid, const char *path)
     return folder < 0 ? -1 : (int)syscall(SYS_openat2, folder, path, &how, sizeof(how));
 }
 
-static void look(pid_t pid, const char *uid, struct ct_pod_identity *ret)
+struct question {
+    pid_t pid;
+    const char *uid;
+};
+
+static void look(const void *cls, void *ret)
 {
     CT_AUTO_SECRET_BUF token = {.max = TOKEN_MAX, .secret = true};
+    const struct question *question = cls;
+    struct ct_pod_identity *identity = ret;
     struct ct_config config;
     struct stat status;
-    *ret = (struct ct_pod_identity){0};
-    if (!find_settings(pid, &config)) {
+    if (!find_settings(question->pid, &config)) {
         return;
     }
-    CT_AUTO_FD fd = open_within(pid, config.identity_file[0] != '\0' ? config.identity_file
-                                                                     : config.token_file);
+    CT_AUTO_FD fd = open_within(
+        question->pid, config.identity_file[0] != '\0' ? config.identity_file : config.token_file);
     if (fd < 0 || fstat(fd, &status) != 0 || !S_ISREG(status.st_mode) || !read_all(fd, &token) ||
-        ct_pod_identity_parse(token.data, token.len, ret, NULL) < 0 || strcmp(ret->uid, uid) != 0) {
-        *ret = (struct ct_pod_identity){0};
+        ct_pod_identity_parse(token.data, token.len, identity, NULL) < 0 ||
+        strcmp(identity->uid, question->uid) != 0) {
+        *identity = (struct ct_pod_identity){0};
     }
 }
 
-void ct_pod_of(pid_t pid, const char *uid, struct ct_pod_identity *ret)
+void ct_pod_of(struct ct_aside *aside, pid_t pid, const char *uid, struct ct_pod_identity *ret)
 {
-    int ends[2];
+    const struct question question = {.pid = pid, .uid = uid};
     *ret = (struct ct_pod_identity){0};
-    if (uid[0] == '\0' || pipe2(ends, O_CLOEXEC) != 0) {
-        return;
-    }
-    pid_t child = fork();
-    if (child == 0) {
-        struct ct_pod_identity found;
-        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-        look(pid, uid, &found);
-        _exit(write(ends[1], &found, sizeof(found)) == (ssize_t)sizeof(found) ? 0 : 1);
-    }
-    (void)close(ends[1]);
-    struct pollfd ready = {.fd = ends[0], .events = POLLIN};
-    if (child < 0 || poll(&ready, 1, PATIENCE_MS) <= 0 ||
-        read(ends[0], ret, sizeof(*ret)) != (ssize_t)sizeof(*ret)) {
-        *ret = (struct ct_pod_identity){0};
-    }
-    (void)close(ends[0]);
-    if (child > 0) {
-        (void)kill(child, SIGKILL);
-        (void)waitpid(child, NULL, 0);
+    if (uid[0] != '\0' && ct_aside_hanging(aside) == 0) {
+        (void)!ct_aside_run(aside, -1, PATIENCE_MS, look, &question, ret, sizeof(*ret));
     }
 }

@@ -7,11 +7,11 @@
 
 #include <sys/types.h>
 
-#include "cleanup.h"
+#include "aside.h"
 #include "pod_identity.h"
 
 // Empty where it says nothing, or another pod's uid than `uid`, which the cgroup's path tells. Reads what the process
-// chose, so a process of its own does that, for 200 ms at most.
-void ct_pod_of(pid_t pid, const char *uid, struct ct_pod_identity *ret);
+// chose, so a process of its own does that, for a second at most; while one of `aside` hangs, nothing is asked.
+void ct_pod_of(struct ct_aside *aside, pid_t pid, const char *uid, struct ct_pod_identity *ret);
 
 #endif

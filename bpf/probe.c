@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 
+#include "advice.h"
 #include "devices.h"
 #include "score.h"
 #include "vectors.h"
@@ -15,9 +16,9 @@
 #endif
 
 static const char *const outcomes[] = {
-    [CT_OUTCOME_UNTRIED] = "untried", [CT_OUTCOME_OPEN] = "open",
-    [CT_OUTCOME_ABSENT] = "absent",   [CT_OUTCOME_OVERDONE] = "refused to everybody",
-    [CT_OUTCOME_EXEMPT] = "reader",   [CT_OUTCOME_REFUSED] = "refused",
+    [CT_OUTCOME_UNTRIED] = "untried",      [CT_OUTCOME_OPEN] = "open",
+    [CT_OUTCOME_ABSENT] = "absent",        [CT_OUTCOME_OVERDONE] = "refused to everybody",
+    [CT_OUTCOME_EXEMPT] = "open (exempt)", [CT_OUTCOME_REFUSED] = "refused",
 };
 
 // What the wrapper's canary tries: whoever reads memory begins with one of these.
@@ -30,8 +31,9 @@ struct summary {
     unsigned absent;
     bool memfd_secret;
     enum ct_tier call; // by which a wrapper registers; none: it cannot
-    bool enforced;     // it can, and every way of reading is refused, by whatever tier
-    bool synchronous;  // and before it is done
+    bool exempts;      // the operator lets somebody pass
+    bool enforced;    // it can, every way of reading is refused, by whatever tier, and to everybody
+    bool synchronous; // and before it is done
 };
 
 static bool has_memfd_secret(void)
@@ -68,7 +70,8 @@ static struct summary summarize(const struct ct_guard *guard)
     }
     struct ct_result call = ct_guard_result(guard, CT_V_CALL);
     sum.call = call.outcome == CT_OUTCOME_REFUSED ? call.tier : CT_TIER_NONE;
-    sum.enforced = sum.call != CT_TIER_NONE;
+    sum.exempts = ct_guard_exempt(guard) != 0;
+    sum.enforced = sum.call != CT_TIER_NONE && !sum.exempts;
     sum.synchronous = sum.enforced;
     for (size_t i = 0; i < CT_ARRAY_LEN(reading); i++) {
         struct ct_result result = ct_guard_result(guard, reading[i]);
@@ -86,22 +89,41 @@ static int points_of(const struct summary *sum)
            (sum->synchronous ? ct_check_info(CT_CHECK_KPROBES_ACTIVE)->points : 0);
 }
 
-void ct_probe_facts(const struct ct_guard *guard, struct ct_node_facts *ret)
+static void add_release(struct ct_node_facts *facts)
 {
-    struct summary sum = summarize(guard);
     struct utsname system;
+    (void)snprintf(facts->kernel, sizeof(facts->kernel), "%s",
+                   uname(&system) == 0 ? system.release : "");
+}
+
+void ct_probe_nothing(struct ct_node_facts *ret)
+{
+    const struct summary sum = {.memfd_secret = has_memfd_secret()};
+    *ret = (struct ct_node_facts){
+        .points = points_of(&sum), .memfd_secret = sum.memfd_secret, .first = 1};
+    add_release(ret);
+}
+
+static void facts_of(const struct ct_guard *guard, const struct summary *sum,
+                     struct ct_node_facts *ret)
+{
     enum ct_tier weakest = CT_TIER_LSM;
-    *ret = (struct ct_node_facts){.points = points_of(&sum), .memfd_secret = sum.memfd_secret};
+    *ret = (struct ct_node_facts){.points = points_of(sum), .memfd_secret = sum->memfd_secret};
     for (size_t i = 0; i < CT_ARRAY_LEN(reading); i++) {
         struct ct_result result = ct_guard_result(guard, reading[i]);
         weakest = result.tier < weakest ? result.tier : weakest;
     }
-    ret->enforcement = sum.enforced ? (int)weakest : CT_TIER_NONE;
+    ret->enforcement = sum->enforced ? (int)weakest : CT_TIER_NONE;
     for (int tier = CT_TIER_REACTIVE; tier < CT_TIER_COUNT; tier++) {
-        ret->vectors += (int)sum.refused[tier];
+        ret->vectors += (int)sum->refused[tier];
     }
-    (void)snprintf(ret->kernel, sizeof(ret->kernel), "%s",
-                   uname(&system) == 0 ? system.release : "");
+    add_release(ret);
+}
+
+void ct_probe_facts(const struct ct_guard *guard, struct ct_node_facts *ret)
+{
+    const struct summary sum = summarize(guard);
+    facts_of(guard, &sum, ret);
 }
 
 static int max_points(void)
@@ -117,14 +139,11 @@ static void print_check(FILE *out, enum ct_check check, bool ok, const char *adv
 }
 
 // What a person can do where no tier refuses synchronously.
-static void print_advice(const struct ct_guard *guard, FILE *out)
+static void print_advice(const struct ct_guard *guard, const struct summary *sum, FILE *out)
 {
-    char modules[256] = "";
-    CT_AUTO_FILE file = fopen("/sys/kernel/security/lsm", "re");
-    if (file != NULL && fgets(modules, sizeof(modules), file) != NULL &&
-        strstr(modules, "bpf") == NULL) {
-        (void)fprintf(out, "to get more: boot with lsm=%s,bpf\n", modules);
-    }
+    struct ct_advice_facts facts = {.tiers = ct_guard_tiers(guard), .exempts = sum->exempts};
+    ct_advice_look(&facts);
+    ct_advice_write(&facts, out);
     for (int tier = CT_TIER_LSM; tier > CT_TIER_NONE; tier--) {
         const char *trouble = ct_guard_tier_trouble(guard, (enum ct_tier)tier);
         if (trouble[0] != '\0') {
@@ -132,6 +151,15 @@ static void print_advice(const struct ct_guard *guard, FILE *out)
                           trouble);
         }
     }
+}
+
+static const char *why_not_enforced(const struct summary *sum)
+{
+    if (sum->exempts) {
+        return "what is exempt can be played by whoever is root";
+    }
+    return sum->call != CT_TIER_NONE ? "a way to read memory stays open"
+                                     : "no wrapper can register here";
 }
 
 static int written(FILE *out, struct ct_err *err)
@@ -142,11 +170,13 @@ static int written(FILE *out, struct ct_err *err)
 int ct_probe_text(const struct ct_guard *guard, FILE *out, struct ct_err *err)
 {
     struct summary sum = summarize(guard);
+    struct ct_node_facts facts;
+    facts_of(guard, &sum, &facts);
     size_t n;
     const struct ct_vector_info *vectors = ct_vectors(&n);
     for (size_t i = 0; i < n; i++) {
         struct ct_result result = ct_guard_result(guard, vectors[i].vector);
-        (void)fprintf(out, "%3d  %-18s %-10s %s\n", vectors[i].vector, vectors[i].name,
+        (void)fprintf(out, "%3d  %-18s %-13s %s\n", vectors[i].vector, vectors[i].name,
                       result.outcome == CT_OUTCOME_REFUSED ? ct_tier_name(result.tier)
                                                            : outcomes[result.outcome],
                       vectors[i].title);
@@ -157,16 +187,17 @@ int ct_probe_text(const struct ct_guard *guard, FILE *out, struct ct_err *err)
         "absent\n",
         sum.refused[CT_TIER_LSM], sum.refused[CT_TIER_FMOD_RET], sum.refused[CT_TIER_KPROBE],
         sum.refused[CT_TIER_CGROUP], sum.refused[CT_TIER_REACTIVE], sum.open, sum.absent);
+    (void)fprintf(out, "Linux %s; vectors refused: %d; enforcement: %s\n", facts.kernel,
+                  facts.vectors, ct_tier_name((enum ct_tier)facts.enforcement));
     (void)fprintf(out, "Wrappers register by: %s\n", ct_tier_name(sum.call));
     (void)fprintf(out, "This node's share of the score: %d/%d\n", points_of(&sum), max_points());
     print_check(out, CT_CHECK_MEMFD_SECRET, sum.memfd_secret, memfd_secret_advice());
-    print_check(out, CT_CHECK_EBPF_CONNECTED, sum.enforced,
-                sum.call != CT_TIER_NONE ? "a way to read memory stays open"
-                                         : "no wrapper can register here");
+    print_check(out, CT_CHECK_EBPF_CONNECTED, sum.enforced, why_not_enforced(&sum));
     print_check(out, CT_CHECK_KPROBES_ACTIVE, sum.synchronous,
-                "nothing here refuses before the attack is carried out");
+                sum.exempts ? why_not_enforced(&sum)
+                            : "nothing here refuses before the attack is carried out");
     if (!sum.synchronous) {
-        print_advice(guard, out);
+        print_advice(guard, &sum, out);
     }
     if (ct_devices_has_crash_kernel()) {
         (void)fprintf(out, "a crash kernel is loaded: whoever can make this machine panic has its "
@@ -193,15 +224,17 @@ static json_t *vectors_json(const struct ct_guard *guard)
 int ct_probe_json(const struct ct_guard *guard, FILE *out, struct ct_err *err)
 {
     struct summary sum = summarize(guard);
-    struct utsname system;
+    struct ct_node_facts facts;
+    facts_of(guard, &sum, &facts);
     json_t *counts = json_object();
     for (int tier = CT_TIER_REACTIVE; tier < CT_TIER_COUNT; tier++) {
         (void)json_object_set_new(counts, ct_tier_name((enum ct_tier)tier),
                                   json_integer(sum.refused[tier]));
     }
-    json_t *all = json_pack("{s:s,s:i,s:i,s:b,s:b,s:s,s:o,s:o}", "kernel",
-                            uname(&system) == 0 ? system.release : "", "points", points_of(&sum),
-                            "max", max_points(), "memfd_secret", sum.memfd_secret, "crash_kernel",
+    json_t *all = json_pack("{s:s,s:i,s:i,s:s,s:i,s:b,s:b,s:s,s:o,s:o}", "kernel", facts.kernel,
+                            "points", facts.points, "max", max_points(), "enforcement",
+                            ct_tier_name((enum ct_tier)facts.enforcement), "refused", facts.vectors,
+                            "memfd_secret", facts.memfd_secret, "crash_kernel",
                             ct_devices_has_crash_kernel(), "registration", ct_tier_name(sum.call),
                             "tiers", counts, "vectors", vectors_json(guard));
     int rc = all != NULL ? json_dumpf(all, out, JSON_COMPACT) : -1;

@@ -19,5 +19,7 @@ CT_CHECKED int ct_probe_json(const struct ct_guard *guard, FILE *out, struct ct_
 
 // What of it the cluster is told.
 void ct_probe_facts(const struct ct_guard *guard, struct ct_node_facts *ret);
+// The same of a node where nothing is enforced, and never was since it booted.
+void ct_probe_nothing(struct ct_node_facts *ret);
 
 #endif

@@ -51,8 +51,7 @@ static __always_inline struct inode *inode_below(struct file *file)
 // The current process has mapped a file to run it.
 static __always_inline void note_program(struct file *file)
 {
-    __u32 tgid = current_tgid();
-    struct ct_mark *mark = mark_of(tgid);
+    struct ct_mark *mark = mark_of(current_tgid());
     if (mark == NULL || file == NULL) {
         return;
     }
@@ -60,7 +59,12 @@ static __always_inline void note_program(struct file *file)
     const struct ct_program_key key = {.inode = BPF_CORE_READ(inode, i_ino),
                                        .device = BPF_CORE_READ(inode, i_sb, s_dev),
                                        .generation = BPF_CORE_READ(inode, i_generation)};
-    const struct ct_program value = {.cgroup = mark->cgroup, .tgid = tgid};
+    struct ct_program value = {.cgroup = mark->cgroup, .tgid = mark->root};
+    struct ct_program *before = bpf_map_lookup_elem(&ct_programs, &key);
+    // What two containers run neither may write, or the one could change the other.
+    if (before != NULL && before->cgroup != value.cgroup && mark_of(before->tgid) != NULL) {
+        value = (struct ct_program){.cgroup = CT_PROGRAM_SHARED, .tgid = before->tgid};
+    }
     bpf_map_update_elem(&ct_programs, &key, &value, BPF_ANY);
 }
 
@@ -73,7 +77,9 @@ static __always_inline struct verdict on_map(struct file *file, unsigned long pr
     return let_pass();
 }
 
-// A regular file that is opened for writing. The processes of its container may write what they run.
+// A regular file that is opened for writing. The processes of its container may write what they run; a container that is
+// started again has another cgroup, and finds on its volumes what the one before it ran, so any protected process may
+// once the first process of that container has ended.
 static __always_inline struct verdict on_program_write(unsigned long number, unsigned int device,
                                                        unsigned int generation_of_it)
 {
@@ -84,7 +90,8 @@ static __always_inline struct verdict on_program_write(unsigned long number, uns
         return let_pass();
     }
     struct ct_mark *mark = mark_of(current_tgid());
-    if (mark != NULL && mark->cgroup == program->cgroup) {
+    bool ended = mark_of(program->tgid) == NULL;
+    if (mark != NULL && (ended || mark->cgroup == program->cgroup)) {
         return let_pass();
     }
     struct verdict verdict = kernel_wide(CT_V_PROGRAM);

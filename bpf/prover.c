@@ -9,9 +9,12 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "aside.h"
+
+#define END_MS 2000
 
 struct ct_prover {
     pid_t pid;
@@ -113,7 +116,7 @@ void ct_prover_free(struct ct_prover *prover)
     (void)close(prover->fd);
     if (prover->pid > 0) {
         (void)kill(prover->pid, SIGKILL);
-        (void)waitpid(prover->pid, NULL, 0);
+        (void)ct_aside_reap(prover->pid, END_MS); // one that hangs holds nobody up
     }
     free(prover);
 }

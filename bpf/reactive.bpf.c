@@ -17,6 +17,8 @@ static __always_inline int kill_for(struct verdict verdict)
     return 0;
 }
 
+#define NR_PERF_EVENT_OPEN 298
+
 // By x86-64's number.
 static __always_inline struct verdict on_entry(long number, const struct arguments *in)
 {
@@ -30,8 +32,8 @@ static __always_inline struct verdict on_entry(long number, const struct argumen
         return against_number(CT_V_MEMORY_ADVICE, in->a[0]);
     case 274:
         return against_number(CT_V_COMPARE, in->a[0]);
-    case 298:
-        return on_perf_call(in);
+    case NR_PERF_EVENT_OPEN:
+        return is_perf_of_all(in) ? let_pass() : against_number(CT_V_PERF, in->a[1]);
     case 308:
         return on_setns(in);
     case 310:
@@ -77,13 +79,14 @@ int rk_enter(struct bpf_raw_tracepoint_args *ctx)
         in.a[0] = (__u32)BPF_CORE_READ(regs, bx);
         in.a[1] = (__u32)BPF_CORE_READ(regs, cx);
         in.a[2] = (__u32)BPF_CORE_READ(regs, dx);
-        return on_call(from_i386(number), &in);
+        in.a[4] = (__u32)BPF_CORE_READ(regs, di);
+        return on_call(from_i386((int)number), &in);
     }
     in.a[0] = BPF_CORE_READ(regs, di);
     in.a[1] = BPF_CORE_READ(regs, si);
     in.a[2] = BPF_CORE_READ(regs, dx);
     in.a[4] = BPF_CORE_READ(regs, r8);
-    return on_call(number, &in);
+    return on_call(from_x32((int)number), &in);
 }
 
 static __always_inline bool opens(long number)
@@ -91,20 +94,45 @@ static __always_inline bool opens(long number)
     return number == 2 || number == 257 || number == 304 || number == 437 || number == 85;
 }
 
-static __always_inline bool opens_32(long number)
+// A PCI device's configuration, in sysfs and in procfs: other tiers are asked when it is written (lockdown), this one
+// sees no more than that it is opened.
+static __always_inline struct verdict on_config_file(struct file *file)
 {
-    return number == 5 || number == 295 || number == 342 || number == 437 || number == 8;
+    unsigned long magic = BPF_CORE_READ(file, f_inode, i_sb, s_magic);
+    struct dentry *entry = BPF_CORE_READ(file, f_path.dentry);
+    char name[16] = {0};
+    char folder[16] = {0};
+    if ((BPF_CORE_READ(file, f_mode) & FMODE_WRITE) == 0 ||
+        (magic != SYSFS_MAGIC && magic != PROC_SUPER_MAGIC)) {
+        return let_pass();
+    }
+    bpf_probe_read_kernel_str(name, sizeof(name), BPF_CORE_READ(entry, d_name.name));
+    bpf_probe_read_kernel_str(folder, sizeof(folder), BPF_CORE_READ(entry, d_parent, d_name.name));
+    // DOMAIN:BUS:DEVICE.FUNCTION/config, BUS/DEVICE.FUNCTION.
+    bool config = magic == SYSFS_MAGIC ? IS(name, "config") && folder[4] == ':' && folder[7] == ':'
+                                       : name[2] == '.' && name[4] == '\0';
+    return config ? kernel_wide(CT_V_PCI) : let_pass();
+}
+
+static __always_inline struct verdict on_file(struct file *file)
+{
+    struct verdict verdict = on_open(file);
+    return verdict.vector != 0 ? verdict : on_config_file(file);
 }
 
 SEC("raw_tracepoint/sys_exit")
 int rk_exit(struct bpf_raw_tracepoint_args *ctx)
 {
     struct pt_regs *regs = (struct pt_regs *)ctx->args[0];
-    long number = (long)BPF_CORE_READ(regs, orig_ax);
     long fd = (long)ctx->args[1];
-    if (fd < 0 || !(is_32_bit() ? opens_32(number) : opens(number))) {
+    if (fd < 0) {
         return 0;
     }
-    struct file *file = file_of(fd);
-    return file != NULL ? kill_for(on_open(file)) : 0;
+    long number = own_number(BPF_CORE_READ(regs, orig_ax));
+    bool samples = number == NR_PERF_EVENT_OPEN;
+    struct file *file = samples || opens(number) ? file_of(fd) : NULL;
+    if (file == NULL) {
+        return 0;
+    }
+    return kill_for(samples ? on_perf_made(BPF_CORE_READ(file, private_data)) : on_file(file));
 }

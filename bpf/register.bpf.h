@@ -28,6 +28,14 @@ struct {
     __type(value, struct ct_answer);
 } ct_answers SEC(".maps");
 
+// How many requests of a cgroup there are, by its number: so that no container takes the others' room.
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, CT_SHELVES);
+    __type(key, __u32);
+    __type(value, __u32);
+} ct_open SEC(".maps");
+
 // So that no container keeps the others' from being heard.
 struct {
     __uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -82,10 +90,11 @@ static __always_inline bool agent_listens(void)
            bpf_ktime_get_ns() < c->heartbeat_ns + CT_GUARD_HEARTBEAT_SECONDS * NS_PER_SECOND;
 }
 
-// Whether this cgroup has asked too often within a second. On a node with cgroups of version 1 all are the root.
-static __always_inline bool asks_too_often(void)
+// Whether this cgroup has asked too often within a second. On a node with cgroups of version 1 all are the root. Who is
+// marked is counted by itself: others of its container must not cost it its mark.
+static __always_inline bool asks_too_often(const struct ct_mark *mark, __u32 tgid)
 {
-    __u64 key = bpf_get_current_cgroup_id();
+    __u64 key = mark != NULL ? CT_ASKER_MARKED | tgid : bpf_get_current_cgroup_id();
     __u64 now = bpf_ktime_get_ns();
     struct ct_rate *rate = bpf_map_lookup_elem(&ct_rates, &key);
     if (key <= 1) {
@@ -98,6 +107,47 @@ static __always_inline bool asks_too_often(void)
     }
     __sync_fetch_and_add(&rate->asked, 1);
     return rate->asked > CT_ASKS_PER_SECOND;
+}
+
+// ---- requests ----
+
+// Of a process that has asked for the last time, executed something, or been marked.
+static __always_inline void drop_request(__u32 tgid)
+{
+    struct ct_request *request = bpf_map_lookup_elem(&ct_requests, &tgid);
+    if (request == NULL) {
+        return;
+    }
+    __u32 shelf = request->shelf - 1;
+    bpf_map_delete_elem(&ct_answers, &tgid);
+    // Two of its threads may be here at once.
+    if (bpf_map_delete_elem(&ct_requests, &tgid) != 0) {
+        return;
+    }
+    __u32 *open = bpf_map_lookup_elem(&ct_open, &shelf);
+    if (open != NULL) {
+        __sync_fetch_and_add(open, -1);
+    }
+}
+
+// 0, or the answer where its cgroup has too many open, or all have: then it is not there. On a node with cgroups of version 1
+// all are the root.
+static __always_inline int add_request(__u32 tgid, struct ct_request *request)
+{
+    __u64 cgroup = bpf_get_current_cgroup_id();
+    __u32 shelf = (__u32)cgroup % CT_SHELVES;
+    __u32 *open = cgroup > 1 ? bpf_map_lookup_elem(&ct_open, &shelf) : NULL;
+    if (open != NULL && *open >= CT_MAX_OPEN) {
+        return ANSWER_ECONNREFUSED;
+    }
+    request->shelf = open != NULL ? shelf + 1 : 0;
+    if (bpf_map_update_elem(&ct_requests, &tgid, request, BPF_NOEXIST) != 0) {
+        return ANSWER_EHOSTDOWN;
+    }
+    if (open != NULL) {
+        __sync_fetch_and_add(open, 1);
+    }
+    return 0;
 }
 
 // ---- the state that an answer tells ----
@@ -119,6 +169,22 @@ static __always_inline bool has_threads(struct task_struct *task)
            BPF_CORE_READ(task, pid) != BPF_CORE_READ(task, tgid);
 }
 
+static __always_inline bool has_events_in(struct perf_event_context *context)
+{
+    return context != NULL && BPF_CORE_READ(context, nr_events) != 0;
+}
+
+// Whether perf events follow it: from before it was marked, or from what it was forked from.
+static __always_inline bool is_measured(struct task_struct *task)
+{
+    if (bpf_core_field_exists(task->perf_event_ctxp)) {
+        return has_events_in(BPF_CORE_READ(task, perf_event_ctxp));
+    }
+    struct task_struct___before_6_2 *older = (void *)task;
+    return has_events_in(BPF_CORE_READ(older, perf_event_ctxp[0])) ||
+           has_events_in(BPF_CORE_READ(older, perf_event_ctxp[1]));
+}
+
 static __always_inline int on_register(__u32 tgid, __u64 nonce)
 {
     struct ct_mark *mark = mark_of(tgid);
@@ -136,15 +202,16 @@ static __always_inline int on_register(__u32 tgid, __u64 nonce)
         request.serial < old->serial + CT_GUARD_HEARTBEAT_SECONDS * NS_PER_SECOND) {
         return ANSWER_EINPROGRESS;
     }
-    if (asks_too_often()) {
+    if (asks_too_often(mark, tgid)) {
         return ANSWER_ECONNREFUSED;
     }
-    bpf_map_delete_elem(&ct_answers, &tgid);
-    if (bpf_map_update_elem(&ct_requests, &tgid, &request, BPF_ANY) != 0) {
-        return ANSWER_EHOSTDOWN;
+    drop_request(tgid);
+    int refused = add_request(tgid, &request);
+    if (refused != 0) {
+        return refused;
     }
     if (tell_agent(CT_ASK_REGISTER, mark != NULL ? mark->stage : CT_STAGE_NONE, &request) != 0) {
-        bpf_map_delete_elem(&ct_requests, &tgid);
+        drop_request(tgid);
         return ANSWER_EHOSTDOWN;
     }
     return ANSWER_EINPROGRESS;
@@ -174,6 +241,9 @@ static __always_inline enum ct_ask_kind take_answer(__u32 tgid, struct ct_mark *
     }
     if (has_threads(task)) {
         return CT_ASK_THREADS;
+    }
+    if (is_measured(task)) {
+        return CT_ASK_MEASURED;
     }
     if (mark == NULL) {
         return mark_caller(tgid, answer);
@@ -209,7 +279,7 @@ static __always_inline int on_query(__u32 tgid)
         request->state = CT_REQUEST_REFUSED;
         return ANSWER_ECONNREFUSED;
     }
-    bpf_map_delete_elem(&ct_requests, &tgid);
+    drop_request(tgid);
     return kind == CT_ASK_MARKED ? ANSWER_EALREADY : ANSWER_EISCONN;
 }
 
@@ -220,8 +290,7 @@ static __always_inline int on_release(__u32 tgid, __u32 number)
     if (!is_vetted_wrapper(own)) {
         return own == NULL ? ANSWER_ENOTCONN : ANSWER_EPERM;
     }
-    __u32 *child = tgid_by_number(number);
-    struct ct_mark *mark = child != NULL ? mark_of(*child) : NULL;
+    struct ct_mark *mark = mark_of(tgid_by_number(number));
     if (mark == NULL || mark == own || mark->root != tgid) {
         return ANSWER_EPERM;
     }
@@ -238,7 +307,7 @@ static __always_inline int on_leave(__u32 tgid)
     }
     // A wrapper that was not vetted after all goes on without: it may not deal with its own children.
     bool given_up = (mark->flags & CT_MARK_WRAPPER) != 0 && mark->stage != CT_STAGE_VETTED;
-    // Where somebody may read, nothing is proven by who is refused: no canary.
+    // Where somebody is exempt, nothing is proven by who is refused: no canary.
     bool own_code = (mark->flags & CT_MARK_HELD) != 0 && mark->ran == 0 && !has_exempts();
     if ((!given_up && !own_code) || has_threads(task) || BPF_CORE_READ(task, ptrace) != 0) {
         return ANSWER_EPERM;
@@ -304,10 +373,16 @@ static __always_inline void on_fork(struct task_struct *parent, struct task_stru
 {
     struct ct_mark *mark = mark_of_task(parent);
     __u32 tgid = BPF_CORE_READ(child, tgid);
+    bool is_process = tgid != (__u32)BPF_CORE_READ(parent, tgid);
+    struct ct_mark *stale = is_process ? any_mark_of(tgid) : NULL;
+    // Of one that had this number before, and that the kernel has not freed yet.
+    if (stale != NULL) {
+        drop_mark(tgid, stale);
+    }
     if (mark == NULL) {
         return;
     }
-    if (tgid != (__u32)BPF_CORE_READ(parent, tgid)) {
+    if (is_process) {
         if ((mark->flags & CT_MARK_AGENT) != 0) {
             return;
         }
@@ -349,6 +424,33 @@ static __always_inline void forget_agent_task(void)
     }
 }
 
+// The last thread of a process ends. It has its descriptors yet, and from 6.16 on its memory: the mark stays until the
+// kernel frees it. So does then its first number; those of other namespaces could not be found any more.
+static __always_inline void end_mark(struct task_struct *task, __u32 tgid, struct ct_mark *mark)
+{
+    bool has_memory = BPF_CORE_READ(task, mm) != NULL;
+    number_thread_from(BPF_CORE_READ(task, group_leader), tgid, false, has_memory ? 1 : 0);
+    mark->stage = CT_STAGE_ENDED;
+}
+
+// In the context of whoever is there. A process is freed after all its threads have given up what they had.
+static __always_inline void on_free(struct task_struct *task)
+{
+    struct task_struct *current = (struct task_struct *)bpf_get_current_task();
+    __u32 tgid = BPF_CORE_READ(task, tgid);
+    struct ct_mark *mark = any_mark_of(tgid);
+    if (mark == NULL || mark->stage != CT_STAGE_ENDED || tgid != (__u32)BPF_CORE_READ(task, pid)) {
+        return;
+    }
+    drop_mark(tgid, mark);
+    struct ct_pid_key key = {.namespace = (__u64)BPF_CORE_READ(current, thread_pid, numbers[0].ns),
+                             .number = tgid};
+    __u32 *owner = bpf_map_lookup_elem(&ct_pids, &key);
+    if (owner != NULL && *owner == tgid) {
+        bpf_map_delete_elem(&ct_pids, &key);
+    }
+}
+
 // The kernel has counted the exiting thread out already. A process keeps its first thread's number to its end.
 static __always_inline void on_exit(struct task_struct *task, __u32 tgid)
 {
@@ -356,8 +458,7 @@ static __always_inline void on_exit(struct task_struct *task, __u32 tgid)
     bool last = BPF_CORE_READ(task, signal, live.counter) == 0;
     struct ct_guard_config *c = config();
     if (last) {
-        bpf_map_delete_elem(&ct_requests, &tgid);
-        bpf_map_delete_elem(&ct_answers, &tgid);
+        drop_request(tgid);
     }
     // Its number may be another's soon.
     if (last && c != NULL && c->agent == tgid) {
@@ -369,8 +470,7 @@ static __always_inline void on_exit(struct task_struct *task, __u32 tgid)
         return;
     }
     if (last) {
-        number_thread(BPF_CORE_READ(task, group_leader), tgid, false);
-        drop_mark(tgid, mark);
+        end_mark(task, tgid, mark);
     }
     if (tgid != (__u32)BPF_CORE_READ(task, pid)) {
         number_thread(task, tgid, false);
@@ -395,8 +495,7 @@ static __always_inline void give_up_old_number(struct task_struct *task, __u32 o
 static __always_inline void on_exec(struct task_struct *task, __u32 tgid, __u32 old)
 {
     struct ct_mark *mark = any_mark_of(tgid);
-    bpf_map_delete_elem(&ct_requests, &tgid);
-    bpf_map_delete_elem(&ct_answers, &tgid);
+    drop_request(tgid);
     if (mark == NULL) {
         return;
     }

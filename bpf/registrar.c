@@ -5,6 +5,7 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -26,9 +27,9 @@ struct known {
     char *folder; // owned
 };
 
-// How often a cgroup was refused. A cgroup of the same slot takes its place.
+// How often somebody was refused. Another one of the same slot takes the place.
 struct refusals {
-    uint64_t cgroup;
+    uint64_t asker;
     unsigned n;
 };
 
@@ -40,6 +41,7 @@ struct ct_registrar {
     int marks;
     int pids;
     int cgroups;
+    int pods;
     int config;
     struct ring_buffer *ring;
     struct known *known;
@@ -47,6 +49,8 @@ struct ct_registrar {
     struct refusals refusals[REFUSALS_SLOTS];
     struct ct_registrar_counts counts;
     time_t swept;
+    struct ct_aside names;    // who look for a pod's name
+    struct ct_aside programs; // who read programs
 };
 
 // ---- what is known ----
@@ -68,6 +72,35 @@ const struct ct_registered *ct_registrar_container(const struct ct_registrar *re
     return known != NULL ? &known->container : NULL;
 }
 
+// The name of its pod, where an agent has read it before.
+static bool recall_name(const struct ct_registrar *r, struct known *known)
+{
+    struct ct_registered *container = &known->container;
+    struct ct_pod_identity *pod = &container->pod;
+    struct ct_pod_name name;
+    __u64 key = container->cgroup;
+    if (bpf_map_lookup_elem(r->pods, &key, &name) != 0) {
+        return false;
+    }
+    (void)snprintf(pod->space, sizeof(pod->space), "%.*s", (int)sizeof(pod->space) - 1, name.space);
+    (void)snprintf(pod->pod, sizeof(pod->pod), "%.*s", (int)sizeof(pod->pod) - 1, name.pod);
+    (void)snprintf(pod->uid, sizeof(pod->uid), "%s", container->container.pod_uid);
+    return true;
+}
+
+// For who comes after this agent. Without room for it, Events on the pod end with the agent.
+static void keep_name(const struct ct_registrar *r, const struct known *known)
+{
+    const struct ct_pod_identity *pod = &known->container.pod;
+    struct ct_pod_name name = {0};
+    __u64 key = known->container.cgroup;
+    if (pod->pod[0] != '\0') {
+        (void)snprintf(name.space, sizeof(name.space), "%s", pod->space);
+        (void)snprintf(name.pod, sizeof(name.pod), "%s", pod->pod);
+        (void)bpf_map_update_elem(r->pods, &key, &name, BPF_ANY);
+    }
+}
+
 static int remember(struct ct_registrar *r, pid_t pid, const struct ct_vetted *vetted,
                     struct ct_err *err)
 {
@@ -85,7 +118,10 @@ static int remember(struct ct_registrar *r, pid_t pid, const struct ct_vetted *v
     *known =
         (struct known){.container = {.cgroup = vetted->place.id, .container = vetted->container},
                        .folder = folder};
-    ct_pod_of(pid, vetted->container.pod_uid, &known->container.pod);
+    if (!recall_name(r, known)) {
+        ct_pod_of(&r->names, pid, vetted->container.pod_uid, &known->container.pod);
+        keep_name(r, known);
+    }
     return 0;
 }
 
@@ -97,11 +133,17 @@ static void forget(struct ct_registrar *r, struct known *known)
 
 // ---- refusals ----
 
-static struct refusals *refusals_of(struct ct_registrar *r, uint64_t cgroup)
+// Who is refused: a cgroup, or a process of it that is marked, which others of it must not cost that.
+static uint64_t asker_of(const struct ct_ask *ask, const struct ct_vetted *vetted)
 {
-    struct refusals *slot = &r->refusals[cgroup % REFUSALS_SLOTS];
-    if (slot->cgroup != cgroup) {
-        *slot = (struct refusals){.cgroup = cgroup};
+    return ask->stage == CT_STAGE_NONE ? vetted->place.id : CT_ASKER_MARKED | ask->tgid;
+}
+
+static struct refusals *refusals_of(struct ct_registrar *r, uint64_t asker)
+{
+    struct refusals *slot = &r->refusals[asker % REFUSALS_SLOTS];
+    if (slot->asker != asker) {
+        *slot = (struct refusals){.asker = asker};
     }
     return slot;
 }
@@ -156,14 +198,14 @@ static int vet(struct ct_registrar *r, const struct ct_ask *ask, struct ct_vette
     pid_t pid = (pid_t)ask->tgid;
     bool first = ask->stage == CT_STAGE_NONE;
     int rc = ct_vet_place(&r->options.vet, pid, vetted, err);
-    if (rc == 0 && refusals_of(r, vetted->place.id)->n >= REFUSALS_VETTED) {
+    if (rc == 0 && refusals_of(r, asker_of(ask, vetted))->n >= REFUSALS_VETTED) {
         rc = ct_err_set(err, CT_EDENIED, "too many registrations from its cgroup were refused");
     }
     if (rc == 0 && first) {
         rc = check_not_registered(r, vetted, err);
     }
     if (rc == 0) {
-        rc = ct_vet_program(&r->options.vet, pid, first, vetted, err);
+        rc = ct_vet_program(&r->options.vet, &r->programs, pid, first, vetted, err);
     }
     if (rc == 0 && first) {
         rc = enter_cgroup(r, vetted, err);
@@ -208,7 +250,9 @@ static void decide(struct ct_registrar *r, const struct ct_ask *ask)
     beat(r);
     int rc = vet(r, ask, &vetted, &err);
     int sent = answer(r, ask, rc == 0, vetted.place.id, rc == 0 ? &err : NULL);
+    struct refusals *refusals = refusals_of(r, asker_of(ask, &vetted));
     if (rc == 0 && sent == 0) {
+        refusals->n = ask->stage == CT_STAGE_NONE ? refusals->n : 0;
         const struct known *known = known_of(r, vetted.place.id);
         r->counts.accepted += ask->stage == CT_STAGE_NONE;
         audit.pod = known != NULL ? &known->container.pod : NULL;
@@ -218,7 +262,6 @@ static void decide(struct ct_registrar *r, const struct ct_ask *ask)
     r->counts.refused++;
     audit.decision = CT_AUDIT_REFUSED;
     audit.reason = err.msg;
-    struct refusals *refusals = refusals_of(r, vetted.place.id);
     if (is_told(refusals)) {
         audit.refusals = refusals->n;
         tell(r, &audit);
@@ -237,6 +280,10 @@ static void told(struct ct_registrar *r, const struct ct_ask *ask)
         [CT_ASK_TRACED] = {CT_AUDIT_REFUSED, "it was traced when it took the answer"},
         [CT_ASK_THREADS] = {CT_AUDIT_REFUSED, "it had several threads when it took the answer"},
         [CT_ASK_NO_ROOM] = {CT_AUDIT_REFUSED, "the kernel's tables have no room for one more"},
+        [CT_ASK_MEASURED] =
+            {CT_AUDIT_REFUSED,
+             "perf events follow it, which can sample its stack: of its own, or of "
+             "the container runtime that started it (end perf, start the pod anew)"},
     };
     const struct ct_audit audit = {
         .ask = ask, .decision = kinds[ask->kind].decision, .reason = kinds[ask->kind].reason};
@@ -322,6 +369,7 @@ static void sweep_cgroups(struct ct_registrar *r)
         if (bpf_map_lookup_elem(r->cgroups, &key, &entry) == 0 && is_over(r, key, &entry)) {
             struct known *known = known_of(r, key);
             (void)bpf_map_delete_elem(r->cgroups, &key);
+            (void)bpf_map_delete_elem(r->pods, &key);
             if (known != NULL) {
                 forget(r, known);
             }
@@ -430,6 +478,8 @@ int ct_registrar_handle(struct ct_registrar *registrar, struct ct_err *err)
         return ct_err_errno(err, "cannot read the registrations");
     }
     sweep(registrar);
+    (void)ct_aside_hanging(&registrar->names);
+    (void)ct_aside_hanging(&registrar->programs);
     return 0;
 }
 
@@ -477,6 +527,7 @@ int ct_registrar_new(struct ct_guard *guard, const struct ct_registrar_options *
     r->marks = ct_guard_map(guard, "ct_marks");
     r->pids = ct_guard_map(guard, "ct_pids");
     r->cgroups = ct_guard_map(guard, "ct_cgroups");
+    r->pods = ct_guard_map(guard, "ct_pods");
     r->config = ct_guard_map(guard, "ct_config");
     r->ring = ring_buffer__new(r->asks, take, r, NULL);
     if (r->ring == NULL) {

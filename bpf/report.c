@@ -21,7 +21,7 @@ static const char *const actions[CT_ACTION_COUNT] = {"denied", "killed"};
 struct ct_report {
     const struct ct_guard *guard;
     const char *node;
-    int fd;
+    struct ct_lines *out;
     struct ct_places *places;
     struct ct_count *counts; // one for each processor
     int processors;
@@ -31,7 +31,6 @@ struct ct_report {
     bool stirred;                               // events have come since the counts were read
     uint64_t more[CT_V_COUNT][CT_ACTION_COUNT]; // read, and not told yet
     uint64_t lost[CT_V_COUNT][CT_ACTION_COUNT]; // told already
-    uint64_t dropped;
 };
 
 void ct_report_counts(const struct ct_report *report, enum ct_vector vector, struct ct_count *ret)
@@ -49,7 +48,8 @@ void ct_report_counts(const struct ct_report *report, enum ct_vector vector, str
     }
 }
 
-struct ct_report *ct_report_new(const struct ct_guard *guard, const char *node, int fd)
+struct ct_report *ct_report_new(const struct ct_guard *guard, const char *node,
+                                struct ct_lines *out)
 {
     CT_AUTO(ct_report) *report = calloc(1, sizeof(*report));
     if (report == NULL) {
@@ -57,7 +57,7 @@ struct ct_report *ct_report_new(const struct ct_guard *guard, const char *node, 
     }
     report->guard = guard;
     report->node = node;
-    report->fd = fd;
+    report->out = out;
     report->processors = libbpf_num_possible_cpus();
     report->places = ct_places_new();
     report->counts =
@@ -132,8 +132,11 @@ bool ct_report_event(struct ct_report *report, const struct ct_event *event, int
         !ct_places_find(report->places, event->victim_cgroup, now_ms, &about.victim)) {
         (void)ct_place_of((pid_t)event->victim, &about.victim);
     }
-    if (!ct_event_write(event, &about, report->fd)) {
-        report->dropped++;
+    if (event->victim != 0) {
+        const __u64 key = event->victim_cgroup;
+        (void)bpf_map_lookup_elem(ct_guard_map(report->guard, "ct_pods"), &key, &about.victim_pod);
+    }
+    if (!ct_event_write(event, &about, report->out)) {
         report->more[event->vector][event->action]++;
     }
     return true;
@@ -147,10 +150,8 @@ static void tell_more(struct ct_report *report, enum ct_vector vector, enum ct_a
     ct_line_add(&line, "vector", info != NULL ? info->name : "unknown");
     ct_line_add(&line, "action", actions[action]);
     ct_buf_addf(&line, "\"more\":%" PRIu64 ",", report->more[vector][action]);
-    if (ct_line_write(&line, report->fd)) {
+    if (ct_line_write(&line, report->out)) {
         report->more[vector][action] = 0;
-    } else {
-        report->dropped++;
     }
 }
 
@@ -182,5 +183,5 @@ void ct_report_turn(struct ct_report *report, int64_t now_ms)
 
 uint64_t ct_report_dropped(const struct ct_report *report)
 {
-    return report->dropped;
+    return report->out->dropped;
 }

@@ -10,8 +10,9 @@
 
 struct ct_report;
 
-// `node` is borrowed. NULL: out of memory.
-struct ct_report *ct_report_new(const struct ct_guard *guard, const char *node, int fd);
+// `node` and `out` are borrowed. NULL: out of memory.
+struct ct_report *ct_report_new(const struct ct_guard *guard, const char *node,
+                                struct ct_lines *out);
 void ct_report_free(struct ct_report *report); // takes NULL
 CT_DEFINE_AUTO(ct_report, ct_report_free);
 
@@ -23,7 +24,7 @@ void ct_report_turn(struct ct_report *report, int64_t now_ms);
 
 // Attacks since the maps were made, and those of them that found no room as events.
 void ct_report_counts(const struct ct_report *report, enum ct_vector vector, struct ct_count *ret);
-// Lines that nobody took.
+// Lines that nobody took, whoever wrote them.
 uint64_t ct_report_dropped(const struct ct_report *report);
 
 #endif

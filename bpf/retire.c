@@ -15,6 +15,7 @@
 #define TRY_MS 10000
 #define BUDGET_MS 30000
 #define MAX_ANSWER (4U << 20)
+#define DENIED_MS 20000 // an API server that has just started does not know all rights yet
 
 struct settings {
     char *namespace;
@@ -120,20 +121,36 @@ static int is_done(struct retiring *r)
     return rc < 0 ? rc : json_array_size(json_object_get(nodes, "items")) == 0;
 }
 
-static int retire(struct retiring *r, unsigned timeout_ms)
+// 1 when there is no such DaemonSet; negative: an error.
+static int replace_agents(struct retiring *r)
 {
     CT_AUTO_JSON set = NULL;
-    uint64_t end = ct_clock_ms() + timeout_ms;
     int rc = ask(r, "PATCH", r->path, patch, &set);
-    if (rc < 0 || set == NULL) {
-        return rc;
-    }
+    return rc < 0 ? rc : set == NULL;
+}
+
+// Whether to ask again after this answer. *denied_ms: since when nothing but refusals came; 0: they did not.
+static bool may_pass(int rc, uint64_t *denied_ms)
+{
+    uint64_t now = ct_clock_ms();
+    *denied_ms = rc != -CT_EDENIED ? 0 : *denied_ms == 0 ? now : *denied_ms;
+    return rc == 0 || rc == -CT_EUNAVAIL || (rc == -CT_EDENIED && now < *denied_ms + DENIED_MS);
+}
+
+// An API server that does not answer for a while is asked again, as long as there is time.
+static int retire(struct retiring *r, unsigned timeout_ms)
+{
+    uint64_t end = ct_clock_ms() + timeout_ms;
+    uint64_t denied = 0;
+    bool replacing = false;
     for (;;) {
-        rc = is_done(r);
-        if (rc != 0) {
+        int rc = replacing ? is_done(r) : replace_agents(r);
+        bool late = ct_clock_ms() > end;
+        if (rc > 0 || !may_pass(rc, &denied) || (rc < 0 && late)) {
             return rc < 0 ? rc : 0;
         }
-        if (ct_clock_ms() > end) {
+        replacing = replacing || rc == 0;
+        if (rc == 0 && late) {
             return ct_err_set(r->err, CT_EUNAVAIL,
                               "after %u s there are nodes whose agent has not gone: those with the "
                               "label " CT_LABEL_PREFIX

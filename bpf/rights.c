@@ -2,7 +2,9 @@
 #include "rights.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -11,8 +13,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-// The first pid namespace's number (include/linux/proc_ns.h); it is the same on every kernel.
+// Numbers of the first namespaces (include/linux/proc_ns.h); they are the same on every kernel.
 #define FIRST_PID_NAMESPACE 0xeffffffcUL
+#define FIRST_CGROUP_NAMESPACE 0xeffffffbUL
 
 static const struct {
     int number;
@@ -87,6 +90,29 @@ int ct_rights_check(struct ct_err *err)
             "the agent sees the processes of a container alone: give its pod `hostPID: true`");
     }
     return 0;
+}
+
+static bool sees_all_cgroups(void)
+{
+    struct stat st;
+    return stat("/proc/self/ns/cgroup", &st) == 0 && st.st_ino == FIRST_CGROUP_NAMESPACE;
+}
+
+int ct_rights_see_cgroups(struct ct_err *err)
+{
+    if (sees_all_cgroups()) {
+        return 0;
+    }
+    CT_AUTO_FD first = open("/proc/1/ns/cgroup", O_RDONLY | O_CLOEXEC);
+    if (first < 0 || setns(first, CLONE_NEWCGROUP) != 0) {
+        return ct_err_errno(err, "the agent sees the cgroups of a container alone, and cannot "
+                                 "enter the node's (/proc/1/ns/cgroup)");
+    }
+    return sees_all_cgroups()
+               ? 0
+               : ct_err_set(err, CT_EDENIED,
+                            "the agent sees the cgroups of a container alone: give its pod "
+                            "`hostPID: true`, so that /proc/1 is the node's");
 }
 
 int ct_rights_drop(struct ct_err *err)

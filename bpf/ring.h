@@ -24,7 +24,7 @@ struct ct_tester {
     __u32 generation;
 };
 
-enum ct_own_kind { CT_OWN_MAP, CT_OWN_PROGRAM };
+enum ct_own_kind { CT_OWN_MAP, CT_OWN_PROGRAM, CT_OWN_LINK };
 
 struct ct_own_key {
     __u32 kind; // enum ct_own_kind
@@ -35,6 +35,13 @@ struct ct_own_key {
 enum ct_claim {
     CT_CLAIM_PART,  // a process of the agent's
     CT_CLAIM_AGENT, // the agent itself
+};
+
+// What it says.
+enum ct_claim_answer {
+    CT_CLAIM_DONE,
+    CT_CLAIM_NO_ROOM,
+    CT_CLAIM_REFUSED, // another is the agent, or the caller is no child of its
 };
 
 _Static_assert(sizeof(struct ct_ring) == 24, "no hidden padding");

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run.h"
 
-#include <fcntl.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +20,8 @@
 #include "vectors.h"
 
 #define TICK_MS 1000
-#define PROVE_PATIENCE_MS 60000 // for a self-test's answer
+#define PROVE_PATIENCE_MS 60000 // for a self-test's answer; after that once more, the agent ends
+#define BEGIN_PATIENCE_S 600    // for all self-tests at the start
 #define ANSWER_MAX ((size_t)64 << 10)
 
 // What poll(2) waits for, in this order; the connections of scrapers and the parts follow.
@@ -33,6 +32,7 @@ struct ct_run {
     struct ct_run_options options;
     char host[64];
     const char *node;
+    struct ct_lines lines;
     struct ct_guard *guard;
     struct ct_prover *prover;
     struct ct_report *report;
@@ -56,7 +56,7 @@ struct ct_run {
 
 // ---- lines ----
 
-static void tell_start(const struct ct_run *run)
+static void tell_start(struct ct_run *run)
 {
     CT_AUTO_BUF line = {.max = 1024};
     struct ct_guard_pinned pinned = ct_guard_pinned(run->guard);
@@ -66,11 +66,11 @@ static void tell_start(const struct ct_run *run)
                 "\"crash_kernel\":%s,",
                 pinned.generation, pinned.replaced, pinned.links, pinned.unpinned,
                 ct_devices_has_crash_kernel() ? "true" : "false");
-    (void)ct_line_write(&line, STDOUT_FILENO);
+    (void)ct_line_write(&line, &run->lines);
 }
 
-static void tell_vector(const struct ct_run *run, const struct ct_vector_info *info,
-                        struct ct_result was, struct ct_result is)
+static void tell_vector(struct ct_run *run, const struct ct_vector_info *info, struct ct_result was,
+                        struct ct_result is)
 {
     CT_AUTO_BUF line = {.max = 1024};
     bool refused = is.outcome == CT_OUTCOME_REFUSED;
@@ -81,10 +81,10 @@ static void tell_vector(const struct ct_run *run, const struct ct_vector_info *i
     ct_line_add(&line, "message",
                 refused ? "this attack is refused again, or by another tier"
                         : "this attack is not refused any more: enforcement is lost");
-    (void)ct_line_write(&line, STDOUT_FILENO);
+    (void)ct_line_write(&line, &run->lines);
 }
 
-static void tell_selftest(const struct ct_run *run, double seconds)
+static void tell_selftest(struct ct_run *run, double seconds)
 {
     CT_AUTO_BUF line = {.max = 2048};
     unsigned refused = 0;
@@ -102,15 +102,15 @@ static void tell_selftest(const struct ct_run *run, double seconds)
         }
     }
     ct_buf_addf(&line, "],\"refused\":%u,\"seconds\":%.3f,", refused, seconds);
-    (void)ct_line_write(&line, STDOUT_FILENO);
+    (void)ct_line_write(&line, &run->lines);
 }
 
-static void tell_trouble(const struct ct_run *run, const char *kind, const char *message)
+static void tell_trouble(struct ct_run *run, const char *kind, const char *message)
 {
     CT_AUTO_BUF line = {.max = 2048};
     ct_line_begin(&line, kind, run->node);
     ct_line_add(&line, "message", message);
-    (void)ct_line_write(&line, STDOUT_FILENO);
+    (void)ct_line_write(&line, &run->lines);
 }
 
 static void tell_unmarked(struct ct_run *run)
@@ -164,7 +164,7 @@ static void on_signal(struct ct_run *run, int64_t now)
     }
 }
 
-static void compare(const struct ct_run *run, const struct ct_result *was)
+static void compare(struct ct_run *run, const struct ct_result *was)
 {
     size_t n;
     const struct ct_vector_info *vectors = ct_vectors(&n);
@@ -281,6 +281,11 @@ static void tick(struct ct_run *run, int64_t now)
         now - run->asked_ms > PROVE_PATIENCE_MS) {
         fail_proof(run, "the self-test has not ended within a minute");
     }
+    if (ct_prover_is_busy(run->prover) && now - run->asked_ms > 2 * PROVE_PATIENCE_MS) {
+        run->rc = ct_err_set(run->err, CT_ESYSTEM,
+                             "the self-test hangs: the agent ends, and what is pinned goes on "
+                             "enforcing, until the next one has proven it");
+    }
 }
 
 static void turn(struct ct_run *run)
@@ -347,6 +352,11 @@ struct ct_guard *ct_run_guard(struct ct_run *run)
     return run->guard;
 }
 
+struct ct_lines *ct_run_lines(struct ct_run *run)
+{
+    return &run->lines;
+}
+
 void ct_run_free(struct ct_run *run)
 {
     if (run == NULL) {
@@ -379,13 +389,6 @@ static int open_signals(struct ct_run *run, struct ct_err *err)
     return run->signals >= 0 ? 0 : ct_err_errno(err, "cannot wait for signals");
 }
 
-// Paths of cgroups are then told from the hierarchy's root, and its root is where programs are attached.
-static void see_all_cgroups(void)
-{
-    CT_AUTO_FD first = open("/proc/1/ns/cgroup", O_RDONLY | O_CLOEXEC);
-    (void)(first >= 0 && setns(first, CLONE_NEWCGROUP));
-}
-
 static int listen_for_scrapes(struct ct_run *run, struct ct_err *err)
 {
     const size_t size = CT_SCRAPE_CONNECTIONS * ANSWER_MAX;
@@ -407,22 +410,40 @@ static int listen_for_scrapes(struct ct_run *run, struct ct_err *err)
     return 0;
 }
 
+static void give_up(int number)
+{
+    static const char words[] = "cloudtaser-agent: the self-tests of the start hang\n";
+    (void)number;
+    (void)!write(STDERR_FILENO, words, sizeof(words) - 1);
+    _exit(1);
+}
+
+// Somebody may have stopped an attempt: then the agent ends, and with it all that it has started.
+static int make_guard(struct ct_run *run, struct ct_err *err)
+{
+    (void)signal(SIGALRM, give_up);
+    (void)alarm(BEGIN_PATIENCE_S);
+    int rc = ct_guard_new(&run->options.guard, &run->guard, err);
+    (void)alarm(0);
+    return rc;
+}
+
 static int begin(struct ct_run *run, struct ct_err *err)
 {
     int rc = ct_rights_check(err);
     rc = rc == 0 ? listen_for_scrapes(run, err) : rc;
     rc = rc == 0 ? open_signals(run, err) : rc;
+    rc = rc == 0 ? ct_rights_see_cgroups(err) : rc;
     if (rc < 0) {
         return rc;
     }
-    see_all_cgroups();
-    rc = ct_guard_new(&run->options.guard, &run->guard, err);
+    rc = make_guard(run, err);
     rc = rc == 0 ? ct_prover_new(run->guard, &run->prover, err) : rc;
     rc = rc == 0 ? ct_rights_drop(err) : rc;
     if (rc < 0) {
         return rc;
     }
-    run->report = ct_report_new(run->guard, run->node, STDOUT_FILENO);
+    run->report = ct_report_new(run->guard, run->node, &run->lines);
     run->metrics =
         (struct ct_agent_metrics){.guard = run->guard, .report = run->report, .proven = true};
     run->unmarked = ct_agent_metrics_unmarked(run->guard);
@@ -436,6 +457,7 @@ int ct_run_new(const struct ct_run_options *options, struct ct_run **ret, struct
         return ct_err_set(err, CT_ENOMEM, "out of memory for the daemon");
     }
     run->options = *options;
+    run->lines.fd = STDOUT_FILENO;
     run->signals = -1;
     run->listener = -1;
     ct_scrape_init(&run->scrape, -1, NULL, 0, fill, run);

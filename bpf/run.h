@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "buf.h"
+#include "event.h"
 #include "guard.h"
 
 #define CT_RUN_PARTS 8
@@ -47,6 +48,7 @@ CT_DEFINE_AUTO(ct_run, ct_run_free);
 
 // Borrowed, for the parts; it lives as long as the daemon.
 struct ct_guard *ct_run_guard(struct ct_run *run);
+struct ct_lines *ct_run_lines(struct ct_run *run);
 
 // Copies `part`. CT_ETOOBIG beyond CT_RUN_PARTS.
 CT_CHECKED int ct_run_add(struct ct_run *run, const struct ct_run_part *part, struct ct_err *err);

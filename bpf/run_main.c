@@ -2,14 +2,19 @@
 #include "run_main.h"
 
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "advertise.h"
 #include "command.h"
 #include "control.h"
+#include "event.h"
 #include "guard_settings.h"
 #include "probe.h"
 #include "registrar_settings.h"
+#include "rights.h"
 #include "run.h"
+#include "standby.h"
 
 struct settings {
     struct ct_guard_settings guard;
@@ -79,7 +84,7 @@ static const struct ct_option run_options[] = {
     CT_REGISTRAR_OPTIONS(struct settings, registrar),
 };
 
-static const struct ct_option_table run_table = {
+const struct ct_option_table ct_agent_options = {
     .program = "cloudtaser-agent run",
     .summary = "Enforce on this node: pin the programs, prove them again and again, register "
                "wrappers, and write a line of JSON for what happens.",
@@ -121,16 +126,16 @@ static unsigned version_number(const char *text)
 // ---- registration, as parts of the daemon ----
 
 struct registration {
+    struct ct_registrar_options options;
     struct ct_registrar *registrar;
     struct ct_control *control;
-    struct ct_advertise *advertise; // NULL: nobody is told
+    struct ct_advertise *advertise;                  // NULL: nobody is told
+    char trouble[sizeof(((struct ct_err *)0)->msg)]; // why nothing can be enforced, as it was told
 };
 
 static void write_line(void *cls, const char *line, size_t len)
 {
-    (void)cls;
-    (void)fwrite(line, 1, len, stdout);
-    (void)fflush(stdout);
+    (void)ct_lines_put(cls, line, len);
 }
 
 static int registrar_fd(void *cls)
@@ -174,6 +179,23 @@ static void control_turn(void *cls)
     ct_control_handle(registration->control, registration->registrar);
 }
 
+// Outside of a pod whoever comes first may have that name, and must not keep the agent from starting by it: that there is
+// one agent is seen to by its pins.
+static int add_control(const struct settings *settings, struct registration *registration,
+                       struct ct_err *err)
+{
+    int rc = ct_control_new(settings->control, &registration->control, err);
+    if (rc == -CT_EUNAVAIL) {
+        (void)fprintf(stderr,
+                      "cloudtaser-agent: %s: `unprotect` is not heard until the agent is started "
+                      "again\n",
+                      err->msg);
+        *err = (struct ct_err){0};
+        rc = 0;
+    }
+    return rc;
+}
+
 static int add_registration(const struct settings *settings, struct ct_run *run,
                             struct registration *registration, struct ct_err *err)
 {
@@ -184,13 +206,13 @@ static int add_registration(const struct settings *settings, struct ct_run *run,
          .metrics = registrar_metrics},
         {.cls = registration, .fd = control_fd, .turn = control_turn},
     };
-    struct ct_registrar_options options;
-    int rc = ct_registrar_settle(&settings->registrar, &options, err);
-    options.line = write_line;
-    rc =
-        rc == 0 ? ct_registrar_new(ct_run_guard(run), &options, &registration->registrar, err) : rc;
-    rc = rc == 0 ? ct_control_new(settings->control, &registration->control, err) : rc;
-    for (size_t i = 0; rc == 0 && i < CT_ARRAY_LEN(parts); i++) {
+    registration->options.line = write_line;
+    registration->options.cls = ct_run_lines(run);
+    int rc =
+        ct_registrar_new(ct_run_guard(run), &registration->options, &registration->registrar, err);
+    rc = rc == 0 ? add_control(settings, registration, err) : rc;
+    const size_t n = CT_ARRAY_LEN(parts) - (registration->control == NULL ? 1 : 0);
+    for (size_t i = 0; rc == 0 && i < n; i++) {
         rc = ct_run_add(run, &parts[i], err);
     }
     return rc;
@@ -240,6 +262,17 @@ static void advertise_metrics(void *cls, struct ct_buf *out)
         (unsigned long long)ct_advertise_lost(registration->advertise));
 }
 
+static int open_advertising(const struct settings *settings, struct registration *registration,
+                            struct ct_err *err)
+{
+    const struct ct_advertise_options options = {.node = settings->node_name,
+                                                 .hold_ms = settings->label_hold_ms};
+    if (settings->node_name == NULL) {
+        return ct_err_set(err, CT_EINVAL, "--advertise needs --node-name");
+    }
+    return ct_advertise_start(&options, &registration->advertise, err);
+}
+
 static int add_advertising(const struct settings *settings, struct ct_run *run,
                            struct registration *registration, struct ct_err *err)
 {
@@ -248,29 +281,76 @@ static int add_advertising(const struct settings *settings, struct ct_run *run,
                                      .attacked = advertise_attacked,
                                      .proven = advertise_proven,
                                      .metrics = advertise_metrics};
-    const struct ct_advertise_options options = {.node = settings->node_name,
-                                                 .hold_ms = settings->label_hold_ms};
+    struct ct_node_facts facts;
     if (!settings->advertise) {
         return 0;
     }
-    if (settings->node_name == NULL) {
-        return ct_err_set(err, CT_EINVAL, "--advertise needs --node-name");
-    }
-    int rc = ct_advertise_start(&options, &registration->advertise, err);
+    // One from before this process was the agent is not protected as the agent's own are.
+    ct_advertise_free(registration->advertise);
+    registration->advertise = NULL;
+    int rc = open_advertising(settings, registration, err);
     if (rc == 0) {
-        advertise_proven(registration, ct_run_guard(run));
+        ct_probe_facts(ct_run_guard(run), &facts);
+        facts.first = ct_guard_pinned(ct_run_guard(run)).replaced == 0;
+        ct_advertise_facts(registration->advertise, &facts);
         rc = ct_run_add(run, &part, err);
     }
     return rc;
 }
 
+// ---- where nothing can be enforced ----
+
+static void tell_trouble(const struct settings *settings, struct registration *registration,
+                         const struct ct_err *why)
+{
+    CT_AUTO_BUF line = {.max = 2048};
+    if (strcmp(registration->trouble, why->msg) != 0) {
+        (void)snprintf(registration->trouble, sizeof(registration->trouble), "%s", why->msg);
+        ct_line_begin(&line, "standby", settings->node_name);
+        ct_line_add(&line, "message", why->msg);
+        struct ct_lines out = {.fd = STDOUT_FILENO};
+        (void)ct_line_write(&line, &out);
+    }
+}
+
+// The cluster is told that nothing is enforced here, until that is tried again. False: the end.
+static bool stand_by(const struct settings *settings, struct registration *registration,
+                     const struct ct_err *why)
+{
+    const struct ct_standby_options options = {.metrics_listen = settings->metrics_listen,
+                                               .wait_ms = settings->prove_ms,
+                                               .turn = advertise_turn,
+                                               .cls = registration};
+    struct ct_node_facts facts;
+    struct ct_err err = {0};
+    // What an agent before this one has pinned goes on, and so does what was told of it.
+    if (!settings->advertise || ct_guard_may_enforce(settings->pin_dir)) {
+        return false;
+    }
+    if (registration->advertise == NULL && open_advertising(settings, registration, &err) < 0) {
+        (void)fprintf(stderr, "cloudtaser-agent: %s\n", err.msg);
+        return false;
+    }
+    tell_trouble(settings, registration, why);
+    ct_probe_nothing(&facts);
+    ct_advertise_facts(registration->advertise, &facts);
+    return ct_standby_wait(&options);
+}
+
 // ---- the commands ----
 
-static int run_agent(const struct settings *settings, const char *version)
+static void end_registration(struct registration *registration)
 {
-    struct ct_err err = {0};
+    ct_control_free(registration->control);
+    ct_registrar_free(registration->registrar);
+    registration->control = NULL;
+    registration->registrar = NULL;
+}
+
+static int begin(const struct settings *settings, const char *version,
+                 struct registration *registration, struct ct_run **ret, struct ct_err *err)
+{
     CT_AUTO(ct_run) *run = NULL;
-    struct registration registration = {0};
     struct ct_run_options options = {
         .guard = ct_guard_settle(&settings->guard),
         .node = settings->node_name,
@@ -281,13 +361,32 @@ static int run_agent(const struct settings *settings, const char *version)
     options.guard.pin_dir = settings->pin_dir;
     options.guard.version = version_number(version);
     options.guard.allow_downgrade = settings->allow_downgrade;
-    int rc = ct_run_new(&options, &run, &err);
-    rc = rc == 0 ? add_registration(settings, run, &registration, &err) : rc;
+    // Of these nothing must be left to learn once it enforces.
+    int rc = ct_registrar_settle(&settings->registrar, &registration->options, err);
+    rc = rc == 0 ? ct_run_new(&options, &run, err) : rc;
+    rc = rc == 0 ? add_registration(settings, run, registration, err) : rc;
+    if (rc < 0) {
+        end_registration(registration);
+        return rc;
+    }
+    *ret = ct_steal(&run);
+    return 0;
+}
+
+static int run_agent(const struct settings *settings, const char *version)
+{
+    struct ct_err err = {0};
+    CT_AUTO(ct_run) *run = NULL;
+    struct registration registration = {0};
+    int rc = begin(settings, version, &registration, &run, &err);
+    while (rc < 0 && stand_by(settings, &registration, &err)) {
+        err = (struct ct_err){0};
+        rc = begin(settings, version, &registration, &run, &err);
+    }
     rc = rc == 0 ? add_advertising(settings, run, &registration, &err) : rc;
     rc = rc == 0 ? ct_run_loop(run, &err) : rc;
     ct_advertise_free(registration.advertise);
-    ct_control_free(registration.control);
-    ct_registrar_free(registration.registrar);
+    end_registration(&registration);
     if (rc < 0) {
         (void)fprintf(stderr, "cloudtaser-agent: %s\n", err.msg);
     }
@@ -298,9 +397,9 @@ int ct_run_main(int argc, char **argv, const char *version)
 {
     struct settings settings = {0};
     int status;
-    if (ct_agent_begin(&run_table, argc, argv, version, &settings, &status)) {
+    if (ct_agent_begin(&ct_agent_options, argc, argv, version, &settings, &status)) {
         status = run_agent(&settings, version);
-        ct_option_free(&run_table, &settings);
+        ct_option_free(&ct_agent_options, &settings);
     }
     return status;
 }
@@ -309,17 +408,20 @@ int ct_run_main(int argc, char **argv, const char *version)
 static int uninstall(const struct settings *settings)
 {
     struct ct_err err = {0};
-    struct ct_removed removed;
+    struct ct_removed removed = {0};
     const char *pin_dir = settings->pin_dir;
-    int rc = ct_guard_uninstall(pin_dir, &removed, &err);
+    int rc = ct_rights_see_cgroups(&err);
+    rc = rc == 0 ? ct_guard_uninstall(pin_dir, &removed, &err) : rc;
     if (removed.links + removed.programs + removed.maps > 0) {
         (void)printf(
             "removed from %s: %u pinned programs, %u programs of the root cgroup, %u maps\n",
             pin_dir, removed.links, removed.programs, removed.maps);
     }
     if (rc == 0) {
-        (void)puts(removed.links + removed.maps > 0 ? "nothing enforces on this node any more"
-                                                    : "there was nothing to remove");
+        (void)puts(removed.links + removed.maps == 0 ? "there was nothing to remove"
+                   : removed.over
+                       ? "nothing enforces on this node any more"
+                       : "the kernel has not freed all of it yet: it enforces until then");
         rc = settings->node_name != NULL ? ct_advertise_withdraw(settings->node_name, &err) : 0;
     }
     if (rc < 0) {

@@ -4,6 +4,11 @@
 #ifndef CT_RUN_MAIN_H
 #define CT_RUN_MAIN_H
 
+#include "option.h"
+
+// The options of `run`.
+extern const struct ct_option_table ct_agent_options;
+
 // They return the exit status. `version` is the program's own, "1.2.3".
 int ct_run_main(int argc, char **argv, const char *version);
 int ct_uninstall_main(int argc, char **argv, const char *version);

@@ -4,6 +4,7 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/mman.h>
@@ -12,12 +13,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "aside.h"
 #include "ring.h"
 #include "vectors.h"
 
 // How an attacker's process ends.
 #define EXIT_TRIED 0
 #define EXIT_ABSENT 2
+#define PATIENCE_MS 20000 // with an attacker, on however busy a machine
 
 // A process that waits to be told to go on.
 struct waiting {
@@ -47,10 +50,11 @@ static int make_program(void)
     return fd;
 }
 
-// Ends with its parent, also with one that had ended before this was asked for: what stayed would hold the
-// programs' descriptors, and so go on enforcing.
-static void end_with(pid_t parent)
+// Ends with its parent, also with one that had ended before this was asked for; and has none of the descriptors of the
+// agent's programs and maps, but only the `n` in `keep`.
+static void begin_child(pid_t parent, const int *keep, size_t n)
 {
+    ct_aside_close_others(keep, n);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) {
         _exit(EXIT_TRIED);
@@ -75,7 +79,7 @@ static pid_t fork_idle(int program)
     pid_t parent = getpid();
     pid_t pid = fork();
     if (pid == 0) {
-        end_with(parent);
+        begin_child(parent, (const int[]){program, ends[1]}, 2);
         (void)mmap(NULL, 1, PROT_READ | PROT_EXEC, MAP_PRIVATE, program, 0);
         (void)close(ends[1]);
         sleep_for_good();
@@ -105,8 +109,9 @@ static int fork_attacker(ct_attempt attempt, const struct ct_victim *victim, str
     pid_t parent = getpid();
     ret->pid = fork();
     if (ret->pid == 0) {
-        end_with(parent);
-        (void)close(ends[1]);
+        const struct ct_victim none = {.pidfd = -1, .program = -1, .den = -1};
+        const struct ct_victim *v = victim != NULL ? victim : &none;
+        begin_child(parent, (const int[]){ends[0], v->pidfd, v->program, v->den}, 4);
         attack(attempt, victim, ends[0]);
     }
     (void)close(ends[0]);
@@ -207,9 +212,7 @@ static int begin_maker(struct scene *scene, struct ct_err *err)
     pid_t parent = getpid();
     scene->maker = fork();
     if (scene->maker == 0) {
-        end_with(parent);
-        (void)close(orders[1]);
-        (void)close(answers[0]);
+        begin_child(parent, (const int[]){orders[0], answers[1], scene->marked.program}, 3);
         make(orders[0], answers[1], scene->marked.program);
     }
     (void)close(orders[0]);
@@ -272,18 +275,30 @@ static void proofs_of(const struct scene *scene, enum ct_vector vector, __u64 re
     }
 }
 
+// An attacker that does not end, since somebody has stopped it, is ended: what it did not do is not refused.
+static int status_of(pid_t attacker)
+{
+    int status = -1;
+    CT_AUTO_FD ended = (int)syscall(SYS_pidfd_open, attacker, 0);
+    struct pollfd wait = {.fd = ended, .events = POLLIN};
+    if (poll(&wait, 1, PATIENCE_MS) == 0) {
+        (void)kill(attacker, SIGKILL);
+    }
+    return waitpid(attacker, &status, 0) == attacker ? status : -1;
+}
+
 // Returns the attacker's wait status, or -1.
 static int try_outside(const struct scene *scene, ct_attempt attempt,
                        const struct ct_victim *victim)
 {
     struct waiting attacker;
-    int status = -1;
     if (fork_attacker(attempt, victim, &attacker) != 0) {
         return -1;
     }
     bool went = watch(scene, attacker.pid) == 0 && write(attacker.go, "", 1) == 1;
     (void)close(attacker.go);
-    return waitpid(attacker.pid, &status, 0) == attacker.pid && went ? status : -1;
+    int status = status_of(attacker.pid);
+    return went ? status : -1;
 }
 
 static int try_inside(const struct scene *scene, ct_attempt attempt)

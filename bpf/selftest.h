@@ -24,7 +24,7 @@ enum ct_outcome {
     CT_OUTCOME_OPEN,     // let through, or refused by something else
     CT_OUTCOME_ABSENT,   // this kernel has no such thing
     CT_OUTCOME_OVERDONE, // the unprotected control was refused too
-    CT_OUTCOME_EXEMPT,   // refused, but to whom the operator lets read: it counts for nothing
+    CT_OUTCOME_EXEMPT,   // refused, but to whom the operator exempts: it counts as open
     CT_OUTCOME_REFUSED,  // proven: see the tier
 };
 

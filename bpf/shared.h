@@ -10,7 +10,7 @@
 #include <linux/types.h>
 #endif
 
-#define CT_GUARD_LAYOUT 2
+#define CT_GUARD_LAYOUT 3
 
 // The attacks, numbered as in docs/threat-model.md and bpf/vectors.c.
 enum ct_vector {
@@ -58,6 +58,9 @@ enum ct_vector {
     CT_V_COUNT = 49,
 };
 
+// Helpers by which programs read memory, at most.
+#define CT_READING_CALLS 12
+
 // How a program acts: which of them are attached is the loader's choice for each vector.
 enum ct_tier {
     CT_TIER_NONE,
@@ -97,6 +100,7 @@ enum ct_stage {
     CT_STAGE_MARKED,   // vetted once: it has to execute itself
     CT_STAGE_EXECUTED, // has executed a program since: it has to be vetted again
     CT_STAGE_VETTED,
+    CT_STAGE_ENDED, // whichever it was: its descriptors, or its memory, are still there until the kernel frees it
 };
 
 struct ct_guard_config {
@@ -116,7 +120,7 @@ struct ct_request {
     __u64 serial; // when it was asked, by CLOCK_MONOTONIC in ns
     __u64 nonce;
     __u32 state; // enum ct_request_state
-    __u32 pad;
+    __u32 shelf; // 1 + the place in ct_open where it is counted; 0: it is not
 };
 
 // The agent's, by thread group: it holds for the request of that serial alone.
@@ -135,6 +139,13 @@ struct ct_cgroup {
     __u32 over;  // processes that were not marked for that
 };
 
+// What the pod of such a container is called, for who reads of attacks: each text with its end. Only the agent deals with
+// it, and finds it again after its own end: once a process is protected, its environment tells nobody.
+struct ct_pod_name {
+    char space[64];
+    char pod[256];
+};
+
 // Registrations that a cgroup has asked for since a moment.
 struct ct_rate {
     __u64 since_ns;
@@ -142,6 +153,13 @@ struct ct_rate {
 };
 
 #define CT_ASKS_PER_SECOND 20
+#define CT_ASKER_MARKED                                                                            \
+    (1ULL << 63) // with the process it is: who asks is counted by that and not by its cgroup
+
+// Requests that processes of one cgroup may have open: a container has one wrapper. They are counted by shelves, on which few
+// cgroups are together, and which need not be given back.
+#define CT_MAX_OPEN 16
+#define CT_SHELVES 4096
 
 enum ct_ask_kind {
     CT_ASK_REGISTER, // vet it
@@ -150,6 +168,7 @@ enum ct_ask_kind {
     CT_ASK_TRACED,   // told: accepted, and refused at the last moment
     CT_ASK_THREADS,
     CT_ASK_NO_ROOM,
+    CT_ASK_MEASURED,
     CT_ASK_COUNT,
 };
 
@@ -191,10 +210,12 @@ struct ct_program_key {
     __u32 generation;
 };
 
-// Who mapped it last.
+#define CT_PROGRAM_SHARED (~0ULL)
+
+// The container that mapped it last; of several, the first.
 struct ct_program {
-    __u64 cgroup;
-    __u32 tgid;
+    __u64 cgroup; // CT_PROGRAM_SHARED: several have
+    __u32 tgid;   // its first protected process: by whose life it is run
     __u32 pad;
 };
 

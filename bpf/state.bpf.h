@@ -16,7 +16,7 @@
 #define EPERM 1
 #define SIGKILL 9
 #define MAX_LEVELS 8       // pid namespaces within one another; the kernel allows 32
-#define CT_MAX_MARKS 32768 // 250 pods of 128 processes
+#define CT_MAX_MARKS 36864 // 250 pods of 128 processes, and some that end
 #define CT_MAX_PIDS 65536
 #define CT_MAX_CGROUPS 2048
 #define CT_MAX_PROGRAMS 8192
@@ -44,6 +44,14 @@ struct {
     __type(key, __u64);
     __type(value, struct ct_cgroup);
 } ct_cgroups SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, 1U); // BPF_F_NO_PREALLOC: it is as large as there are pods
+    __uint(max_entries, CT_MAX_CGROUPS);
+    __type(key, __u64);
+    __type(value, struct ct_pod_name);
+} ct_pods SEC(".maps");
 
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
@@ -304,6 +312,15 @@ static __always_inline void record(enum ct_vector vector, enum ct_tier tier, enu
     }
 }
 
+// The task of a struct pid; NULL once it has ended.
+static __always_inline struct task_struct *task_of(struct pid *pid)
+{
+    struct hlist_node *node = BPF_CORE_READ(pid, tasks[0].first);
+    return node == NULL
+               ? NULL
+               : (void *)((char *)node - bpf_core_field_offset(struct task_struct, pid_links[0]));
+}
+
 // ---- who is protected ----
 
 static __always_inline void count_unmarked(void)
@@ -315,11 +332,13 @@ static __always_inline void count_unmarked(void)
     }
 }
 
-static __always_inline void number_thread(struct task_struct *task, __u32 tgid, bool known)
+// In the namespaces of this level and those within.
+static __always_inline void number_thread_from(struct task_struct *task, __u32 tgid, bool known,
+                                               unsigned int first)
 {
     struct pid *pid = BPF_CORE_READ(task, thread_pid);
     unsigned int level = BPF_CORE_READ(pid, level);
-    for (unsigned int i = 0; i < MAX_LEVELS && i <= level; i++) {
+    for (unsigned int i = first; i < MAX_LEVELS && i <= level; i++) {
         struct upid upid;
         if (bpf_core_read(&upid, sizeof(upid), &pid->numbers[i]) != 0) {
             return;
@@ -333,18 +352,61 @@ static __always_inline void number_thread(struct task_struct *task, __u32 tgid, 
     }
 }
 
-// The protected thread group that the caller's pid namespace calls by this number; NULL for any other.
-static __always_inline __u32 *tgid_by_number(__u32 number)
+// Of each process the first thread, so that none takes the others' room: the rest are found where the kernel has them. Given
+// up are all, since generations before this one numbered them.
+static __always_inline void number_thread(struct task_struct *task, __u32 tgid, bool known)
+{
+    if (known && (__u32)BPF_CORE_READ(task, pid) != tgid) {
+        return;
+    }
+    number_thread_from(task, tgid, known, 0);
+}
+
+#define NUMBER_LEVELS 5 // of 6 bits: 2^22 is the kernel's limit
+#define NODE_BITS 2UL   // of a pointer to another level
+#define NODE_LEAST 4096
+
+// The thread group of the task that a pid namespace has by this number, from the kernel's own tree of them; 0: none.
+static __attribute__((noinline)) __u32 find_tgid(__u64 namespace, __u32 number)
+{
+    struct pid_namespace *ns = (struct pid_namespace *)namespace;
+    unsigned long entry = (unsigned long)BPF_CORE_READ(ns, idr.idr_rt.xa_head);
+    bool found = false;
+    for (int i = 0; i < NUMBER_LEVELS && !found; i++) {
+        struct xa_node *node = (struct xa_node *)(entry - NODE_BITS);
+        if ((entry & 3) != NODE_BITS || entry < NODE_LEAST) {
+            return 0;
+        }
+        __u32 shift = BPF_CORE_READ(node, shift) & 31;
+        if (i == 0 && number >> shift > 63) {
+            return 0;
+        }
+        unsigned long slot =
+            bpf_core_field_offset(struct xa_node, slots) + (number >> shift & 63) * sizeof(void *);
+        if (bpf_probe_read_kernel(&entry, sizeof(entry), (char *)node + slot) != 0) {
+            return 0;
+        }
+        found = shift == 0;
+    }
+    struct task_struct *task =
+        found && entry >= NODE_LEAST && (entry & 3) == 0 ? task_of((struct pid *)entry) : NULL;
+    return task != NULL ? BPF_CORE_READ(task, tgid) : 0;
+}
+
+// The thread group that the caller's pid namespace calls by this number, or by that of one of its threads; 0: none.
+static __always_inline __u32 tgid_by_number(__u32 number)
 {
     struct task_struct *task = (struct task_struct *)bpf_get_current_task();
     struct pid *pid = BPF_CORE_READ(task, thread_pid);
     unsigned int level = BPF_CORE_READ(pid, level);
     struct upid upid = {0};
     if (level >= MAX_LEVELS || bpf_core_read(&upid, sizeof(upid), &pid->numbers[level]) != 0) {
-        return NULL;
+        return 0;
     }
     struct ct_pid_key key = {.namespace = (__u64)upid.ns, .number = number};
-    return bpf_map_lookup_elem(&ct_pids, &key);
+    __u32 *tgid = bpf_map_lookup_elem(&ct_pids, &key);
+    // An entry that was left behind does not hide who has the number now.
+    return tgid != NULL && mark_of(*tgid) != NULL ? *tgid : find_tgid(key.namespace, number);
 }
 
 // False, and counted, when there is no room, or the container has too many.
@@ -366,14 +428,17 @@ static __always_inline bool add_mark(__u32 tgid, const struct ct_mark *mark)
     return true;
 }
 
+// Two threads that end at once may both have found it: it is counted by whoever takes it away.
 static __always_inline void drop_mark(__u32 tgid, const struct ct_mark *mark)
 {
     __u64 key = mark->cgroup;
+    if (bpf_map_delete_elem(&ct_marks, &tgid) != 0) {
+        return;
+    }
     struct ct_cgroup *cgroup = bpf_map_lookup_elem(&ct_cgroups, &key);
     if (cgroup != NULL) {
         __sync_fetch_and_add(&cgroup->tasks, -1);
     }
-    bpf_map_delete_elem(&ct_marks, &tgid);
 }
 
 #endif

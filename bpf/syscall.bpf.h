@@ -13,6 +13,9 @@
 #define CT_BPF_ATTACH_TYPE 68
 // No program's type: refused as one that is not known.
 #define CT_BPF_UNREADABLE 0xffffffffU
+// Where sample_type is in an event's attributes (include/uapi/linux/perf_event.h).
+#define CT_PERF_SAMPLE_TYPE 24
+#define PERF_FLAG_PID_CGROUP 4
 
 struct arguments {
     __u64 a[5];
@@ -21,34 +24,25 @@ struct arguments {
 // The protected process that the caller calls by this number.
 static __always_inline struct verdict against_number(enum ct_vector vector, __u64 number)
 {
-    __u32 *tgid = tgid_by_number((__u32)number);
-    struct ct_mark *mark = tgid != NULL ? mark_of(*tgid) : NULL;
-    if (mark == NULL || *tgid == current_tgid() || is_own_dealing(mark, *tgid) ||
-        is_exempt(vector)) {
+    __u32 tgid = tgid_by_number((__u32)number);
+    struct ct_mark *mark = mark_of(tgid);
+    if (mark == NULL || tgid == current_tgid() || is_own_dealing(mark, tgid) || is_exempt(vector)) {
         return let_pass();
     }
-    return (struct verdict){vector, *tgid};
+    return (struct verdict){vector, tgid};
 }
 
-static __always_inline struct file *file_of(__u64 fd)
-{
-    struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-    struct fdtable *table = BPF_CORE_READ(task, files, fdt);
-    struct file *file = NULL;
-    __u32 index = (__u32)fd;
-    if (index >= BPF_CORE_READ(table, max_fds)) {
-        return NULL;
-    }
-    bpf_probe_read_kernel(&file, sizeof(file), BPF_CORE_READ(table, fd) + index);
-    return file;
-}
-
-// The process behind one of the caller's pidfds: until 6.8 the file has its struct pid, then the inode.
+// The process behind one of the caller's pidfds: until 6.8 the file has its struct pid, then the inode. For
+// pidfd_send_signal(2) a process's folder in /proc is one too.
 static __always_inline struct pid *pid_of(struct file *file)
 {
-    return BPF_CORE_READ(file, f_inode, i_sb, s_magic) == PID_FS_MAGIC
-               ? BPF_CORE_READ(file, f_inode, i_private)
-               : BPF_CORE_READ(file, private_data);
+    struct inode *inode = BPF_CORE_READ(file, f_inode);
+    unsigned long magic = BPF_CORE_READ(inode, i_sb, s_magic);
+    if (magic == PROC_SUPER_MAGIC) {
+        return pid_of_proc(inode);
+    }
+    return magic == PID_FS_MAGIC ? BPF_CORE_READ(inode, i_private)
+                                 : BPF_CORE_READ(file, private_data);
 }
 
 static __always_inline struct task_struct *task_by_pidfd(__u64 fd)
@@ -62,7 +56,7 @@ static __always_inline struct verdict against_task(enum ct_vector vector,
                                                    struct task_struct *victim)
 {
     __u32 tgid = victim != NULL ? BPF_CORE_READ(victim, tgid) : 0;
-    struct ct_mark *mark = mark_of(tgid);
+    struct ct_mark *mark = victim != NULL ? mark_of_victim(victim) : NULL;
     if (mark == NULL || tgid == current_tgid() || is_own_dealing(mark, tgid)) {
         return let_pass();
     }
@@ -105,10 +99,26 @@ static __always_inline struct verdict on_kcmp(const struct arguments *in)
     return first.vector != 0 ? first : against_number(CT_V_COMPARE, in->a[1]);
 }
 
-// Of a whole processor (pid -1) it is let pass: what it asks for lies in the caller's memory.
+static __always_inline bool is_perf_of_all(const struct arguments *in)
+{
+    return (int)in->a[1] == -1 || (in->a[4] & PERF_FLAG_PID_CGROUP) != 0;
+}
+
+// What is asked for of a whole processor, or a cgroup, lies in the caller's memory, and another thread of it may change
+// that after this look at it: security_perf_event_alloc() has a second one.
 static __always_inline struct verdict on_perf_call(const struct arguments *in)
 {
-    return against_number(CT_V_PERF, in->a[1]);
+    const char *attr = (const char *)in->a[0];
+    __u32 type = 0;
+    __u64 sample = 0;
+    if (!is_perf_of_all(in)) {
+        return against_number(CT_V_PERF, in->a[1]);
+    }
+    bool readable = bpf_probe_read_user(&type, sizeof(type), attr) == 0 &&
+                    bpf_probe_read_user(&sample, sizeof(sample), attr + CT_PERF_SAMPLE_TYPE) == 0;
+    return !readable || type >= PERF_TYPE_MAX || (sample & PERF_SAMPLE_USER_CONTENT) != 0
+               ? kernel_wide(CT_V_PERF)
+               : let_pass();
 }
 
 // What is loaded lies in the caller's memory, and another thread of it may change that after this look at it:
@@ -128,7 +138,7 @@ static __always_inline struct verdict on_bpf_call(const struct arguments *in)
         return on_bpf(BPF_PROG_LOAD, type, attach);
     }
     bool gets = in->a[0] == BPF_OBJ_GET || in->a[0] == BPF_MAP_GET_FD_BY_ID ||
-                in->a[0] == BPF_PROG_GET_FD_BY_ID;
+                in->a[0] == BPF_PROG_GET_FD_BY_ID || in->a[0] == BPF_LINK_GET_FD_BY_ID;
     return gets && has_agent() ? kernel_wide(CT_V_OBJECTS) : let_pass();
 }
 

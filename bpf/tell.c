@@ -73,6 +73,7 @@ struct teller {
     size_t n;
     uint64_t number; // of the next Event; starts by chance
     uint64_t lost;
+    uint64_t end;      // of all; 0: the agent lives
     char trouble[512]; // the last that was logged
 };
 
@@ -83,18 +84,21 @@ void ct_tell_apply_path(const char *node, struct ct_buf *out)
 
 // ---- the API server ----
 
-// The agent has ended: so does this.
+// The agent has ended: so does this, soon.
 static bool is_over(void *cls)
 {
+    struct teller *t = cls;
     struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
-    (void)cls;
-    return poll(&input, 1, 0) > 0 && (input.revents & (POLLHUP | POLLERR)) != 0;
+    if (t->end == 0 && poll(&input, 1, 0) > 0 && (input.revents & (POLLHUP | POLLERR)) != 0) {
+        t->end = ct_clock_ms() + CT_TELL_END_MS;
+    }
+    return t->end != 0 && ct_clock_ms() >= t->end;
 }
 
 static int connect_to(struct teller *t, struct ct_err *err)
 {
     const struct ct_kube_options how = {
-        .connect_timeout_ms = TRY_MS / 2, .timeout_ms = TRY_MS, .stop = is_over};
+        .connect_timeout_ms = TRY_MS / 2, .timeout_ms = TRY_MS, .stop = is_over, .stop_cls = t};
     CT_AUTO_KUBE_CONFIG config = {0};
     int rc = ct_kube_config_in_cluster(t->settings->credentials, &config, err);
     return rc == 0 ? ct_kube_new(&config, &how, &t->kube, err) : rc;
@@ -193,6 +197,7 @@ static void tell_labels(struct teller *t)
         return;
     }
     t->must_write = ct_label_take(&t->label, &t->facts, now) || t->must_write;
+    t->facts.first = 0;
     if (!t->must_write && now - t->written < REFRESH_MS) {
         return;
     }
@@ -238,7 +243,10 @@ static void tell_event(struct teller *t)
 static void take(struct teller *t, const struct ct_tell_packet *packet)
 {
     if (packet->kind == CT_TELL_FACTS) {
+        // Nothing is kept until that was taken in, whatever has been said since.
+        int first = t->facts.first;
         t->facts = packet->facts;
+        t->facts.first |= first;
         t->has_facts = true;
     } else if (packet->kind == CT_TELL_EVENT && t->n < QUEUE) {
         t->queue[(t->first + t->n) % QUEUE] = packet->event;
@@ -276,6 +284,19 @@ static int until_due(const struct teller *t)
     return t->n > 0 ? 0 : TICK_MS;
 }
 
+// The Events that the agent had gathered until its end; labels stay as they are.
+static void finish(struct teller *t)
+{
+    const struct timespec step = {.tv_nsec = 20000000L};
+    t->end = t->end != 0 ? t->end : ct_clock_ms() + CT_TELL_END_MS;
+    while (t->n > 0 && !is_over(t)) {
+        if (ct_clock_ms() < t->not_before) {
+            (void)nanosleep(&step, NULL);
+        }
+        tell_event(t);
+    }
+}
+
 static int tell(const struct settings *settings, struct ct_err *err)
 {
     struct teller t = {.settings = settings, .label = {.hold_ms = settings->hold_ms}};
@@ -291,6 +312,7 @@ static int tell(const struct settings *settings, struct ct_err *err)
         tell_labels(&t);
         tell_event(&t);
     }
+    finish(&t);
     ct_kube_free(t.kube);
     return 0;
 }

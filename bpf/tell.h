@@ -8,6 +8,8 @@
 #include "label.h"
 #include "pod_event.h"
 
+#define CT_TELL_END_MS 2500 // for what is left to tell when the agent has ended
+
 enum ct_tell_kind { CT_TELL_FACTS = 1, CT_TELL_EVENT = 2 };
 
 // One packet; only between two processes of one program.

@@ -501,6 +501,16 @@ const struct ct_vector_info *ct_vector_info(enum ct_vector vector)
     return NULL;
 }
 
+const struct ct_vector_info *ct_vector_named(const char *name, size_t len)
+{
+    for (size_t i = 0; i < CT_ARRAY_LEN(vectors); i++) {
+        if (strlen(vectors[i].name) == len && memcmp(vectors[i].name, name, len) == 0) {
+            return &vectors[i];
+        }
+    }
+    return NULL;
+}
+
 static const char *const tier_names[CT_TIER_COUNT] = {"none",     "reactive", "kprobe",
                                                       "fmod_ret", "lsm",      "cgroup"};
 

@@ -42,6 +42,8 @@ CT_CHECKED int ct_attempt_call(const struct ct_victim *victim);
 const struct ct_vector_info *ct_vectors(size_t *ret_n);
 // NULL when there is none of that number.
 const struct ct_vector_info *ct_vector_info(enum ct_vector vector);
+// NULL when there is none of that name, of which `len` bytes count.
+const struct ct_vector_info *ct_vector_named(const char *name, size_t len);
 // -1 when there is no tier of that name; "none" is none.
 int ct_tier_from_name(const char *name);
 const char *ct_tier_name(enum ct_tier tier); // "lsm", "fmod_ret", "kprobe", "reactive", "none"

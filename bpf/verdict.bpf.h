@@ -36,6 +36,9 @@
 #define BPF_OBJ_GET 7
 #define BPF_PROG_GET_FD_BY_ID 13
 #define BPF_MAP_GET_FD_BY_ID 14
+#define BPF_LINK_UPDATE 29
+#define BPF_LINK_GET_FD_BY_ID 30
+#define BPF_LINK_DETACH 34
 
 // ---- who ----
 
@@ -45,15 +48,6 @@ static __always_inline struct verdict against(enum ct_vector vector, struct task
         return let_pass();
     }
     return (struct verdict){vector, BPF_CORE_READ(victim, tgid)};
-}
-
-// The task of a struct pid; NULL once it has ended.
-static __always_inline struct task_struct *task_of(struct pid *pid)
-{
-    struct hlist_node *node = BPF_CORE_READ(pid, tasks[0].first);
-    return node == NULL
-               ? NULL
-               : (void *)((char *)node - bpf_core_field_offset(struct task_struct, pid_links[0]));
 }
 
 // ---- access to another process ----
@@ -87,6 +81,8 @@ static __always_inline long from_i386(long number)
         return NR_READ;
     case 5:
         return 2; // open
+    case 8:
+        return 85; // creat
     case 26:
         return 101; // ptrace
     case 172:
@@ -121,12 +117,40 @@ static __always_inline long from_i386(long number)
     }
 }
 
-// By x86-64's numbers.
+#define X32_BIT 0x40000000
+
+// x86-64's number of what x32 calls by this one, and of its own.
+static __always_inline long from_x32(int number)
+{
+    if ((number & X32_BIT) == 0) {
+        return number;
+    }
+    switch (number & ~X32_BIT) {
+    case 521:
+        return 101; // ptrace
+    case 531:
+        return 274; // get_robust_list
+    case 533:
+        return 279; // move_pages
+    case 539:
+        return 310; // process_vm_readv
+    case 540:
+        return 311; // process_vm_writev
+    default:
+        return number & ~X32_BIT;
+    }
+}
+
+// By x86-64's numbers. Of the upper half of the register that it comes in the kernel takes no notice.
+static __always_inline long own_number(unsigned long in_register)
+{
+    return is_32_bit() ? from_i386((int)in_register) : from_x32((int)in_register);
+}
+
 static __always_inline long syscall_number(void)
 {
     struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-    long number = BPF_CORE_READ(caller_registers(task), orig_ax);
-    return is_32_bit() ? from_i386(number) : number;
+    return own_number(BPF_CORE_READ(caller_registers(task), orig_ax));
 }
 
 #define NR_IO_URING_ENTER 426
@@ -177,7 +201,7 @@ static __always_inline enum ct_vector access_vector(unsigned int mode)
 static __always_inline struct verdict on_access(struct task_struct *child, unsigned int mode)
 {
     __u32 tgid = BPF_CORE_READ(child, tgid);
-    struct ct_mark *mark = mark_of(tgid);
+    struct ct_mark *mark = mark_of_victim_or_agents(child);
     if (mark == NULL || is_own_dealing(mark, tgid)) {
         return let_pass();
     }
@@ -240,14 +264,20 @@ static __always_inline struct verdict on_kernel_file(const char *name, bool writ
     return writes && IS(name, "core_pattern") ? kernel_wide(CT_V_CORE_PATTERN) : let_pass();
 }
 
-static __always_inline struct verdict on_proc(struct file *file, struct inode *inode, bool writes)
+// Whom a file of /proc belongs to; NULL for nobody.
+static __always_inline struct pid *pid_of_proc(struct inode *inode)
 {
     struct proc_inode *proc =
         (void *)((char *)inode - bpf_core_field_offset(struct proc_inode, vfs_inode));
-    struct pid *pid = BPF_CORE_READ(proc, pid);
+    return BPF_CORE_READ(proc, pid);
+}
+
+static __always_inline struct verdict on_proc(struct file *file, struct inode *inode, bool writes)
+{
+    struct pid *pid = pid_of_proc(inode);
     struct task_struct *victim = pid != NULL ? task_of(pid) : NULL;
     __u32 tgid = victim != NULL ? BPF_CORE_READ(victim, tgid) : 0;
-    struct ct_mark *mark = mark_of(tgid);
+    struct ct_mark *mark = victim != NULL ? mark_of_victim_or_agents(victim) : NULL;
     char name[16] = {0};
     if (pid != NULL && (mark == NULL || tgid == current_tgid() || is_own_dealing(mark, tgid))) {
         return let_pass();
@@ -409,46 +439,79 @@ static __always_inline struct verdict on_read_file(int id)
     return let_pass();
 }
 
-// Programs that can read a process's memory in its own context: kprobe, tracepoint, perf_event,
-// raw_tracepoint (writable too), tracing, lsm, extensions, syscall. Those of networks and cgroups are
-// everybody's, but for the profile `strict`.
+// Programs that are there to read memory in any process's context: kprobe, tracepoint, perf_event, raw_tracepoint
+// (writable too), tracing, struct_ops, extensions, lsm, syscall. Those of networks and cgroups are everybody's,
+// but for the profile `strict`, as long as they do not read (reads.bpf.h).
 #define CT_READING_TYPES                                                                           \
-    (1U << 2 | 1U << 5 | 1U << 7 | 1U << 17 | 1U << 24 | 1U << 26 | 1U << 28 | 1U << 29 | 1U << 31)
+    (1U << 2 | 1U << 5 | 1U << 7 | 1U << 17 | 1U << 24 | 1U << 26 | 1U << 27 | 1U << 28 |          \
+     1U << 29 | 1U << 31)
 
-static __always_inline struct verdict on_bpf(int cmd, unsigned int type, unsigned int attach)
+static __always_inline bool is_reading_type(unsigned int type)
+{
+    return type > 31 || (CT_READING_TYPES >> type & 1) != 0;
+}
+
+// `first` and `attach`: the first word of what the call is given, which is a program's type or what a link is known by, and
+// the type by which a program is to be attached.
+static __always_inline struct verdict on_bpf(int cmd, unsigned int first, unsigned int attach)
 {
     struct ct_guard_config *c = config();
+    unsigned int type = first;
+    if (cmd == BPF_LINK_GET_FD_BY_ID) {
+        return on_object(CT_OWN_LINK, first);
+    }
+    if (cmd == BPF_LINK_UPDATE || cmd == BPF_LINK_DETACH) {
+        return on_link_change(first);
+    }
     if (cmd != BPF_PROG_LOAD) {
         return let_pass();
     }
     if (type == BPF_PROG_TYPE_TRACING && attach == BPF_TRACE_ITER) {
         return kernel_wide(CT_V_ITERATOR);
     }
-    bool reads = type > 31 || (CT_READING_TYPES >> type & 1) != 0;
-    return reads || (c != NULL && c->strict != 0) ? kernel_wide(CT_V_BPF_LOAD) : let_pass();
+    return is_reading_type(type) || (c != NULL && c->strict != 0) ? kernel_wide(CT_V_BPF_LOAD)
+                                                                  : let_pass();
 }
 
-// The software clocks, which newer kernels hold in units of dynamic types: perf(1)'s choice where no hardware counts.
-static __always_inline bool is_clock(struct perf_event *event)
+// Of a dynamic type are probes, and hardware: what that counts (its energy, say) is nobody's, unlike its samples and
+// traces. The software clocks, which newer kernels hold in such units too, are perf(1)'s choice where no hardware counts.
+static __always_inline bool is_prying(struct perf_event *event)
 {
     char name[16] = {0};
     bpf_probe_read_kernel_str(name, sizeof(name), BPF_CORE_READ(event, pmu, name));
-    return IS(name, "cpu_clock") || IS(name, "task_clock");
+    if (IS(name, "cpu_clock") || IS(name, "task_clock")) {
+        return false;
+    }
+    return IS(name, "kprobe") || IS(name, "uprobe") ||
+           BPF_CORE_READ(event, attr.sample_period) != 0 ||
+           BPF_CORE_READ(event, pmu, setup_aux) != NULL;
+}
+
+// Of a whole processor, or a cgroup: whoever runs there is sampled. Dynamic types are probes and hardware.
+static __always_inline struct verdict on_perf_of_all(struct perf_event *event)
+{
+    __u32 type = BPF_CORE_READ(event, attr.type);
+    __u64 sample = BPF_CORE_READ(event, attr.sample_type);
+    return (type >= PERF_TYPE_MAX && is_prying(event)) || (sample & PERF_SAMPLE_USER_CONTENT) != 0
+               ? kernel_wide(CT_V_PERF)
+               : let_pass();
 }
 
 static __always_inline struct verdict on_perf(struct perf_event *event)
 {
     struct task_struct *target = BPF_CORE_READ(event, hw.target);
-    __u32 type = BPF_CORE_READ(event, attr.type);
-    __u64 sample = BPF_CORE_READ(event, attr.sample_type);
-    if (target != NULL) {
-        struct ct_mark *mark = mark_of_task(target);
-        return mark != NULL ? against(CT_V_PERF, target) : let_pass();
+    if (target == NULL) {
+        return on_perf_of_all(event);
     }
-    // Of a whole processor: whoever runs there is sampled. Dynamic types are probes and hardware.
-    return (type >= PERF_TYPE_MAX && !is_clock(event)) || (sample & PERF_SAMPLE_USER_CONTENT) != 0
-               ? kernel_wide(CT_V_PERF)
-               : let_pass();
+    // Who measures itself; and whose events its child inherits, which is of its group while it is made.
+    bool own = (__u32)BPF_CORE_READ(target, tgid) == current_tgid();
+    return !own && mark_of_victim(target) != NULL ? against(CT_V_PERF, target) : let_pass();
+}
+
+// What was let pass by the number of its process, of which it has none: the kernel's own copy of what it is.
+static __always_inline struct verdict on_perf_made(struct perf_event *event)
+{
+    return BPF_CORE_READ(event, hw.target) == NULL ? on_perf_of_all(event) : let_pass();
 }
 
 #endif

@@ -4,8 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fnmatch.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "fs.h"
+#define PATIENCE_MS 3000 // for reading a program; the wrapper waits five seconds for the answer
 
 int ct_vet_place(const struct ct_vet_options *options, pid_t pid, struct ct_vetted *ret,
                  struct ct_err *err)
@@ -30,59 +34,10 @@ int ct_vet_place(const struct ct_vet_options *options, pid_t pid, struct ct_vett
 
 // ---- the program ----
 
-// File systems whose content the kernel has from a disk or from memory. What a process of the node's serves (FUSE, a
-// network) could be one thing for the agent and another for the processor.
-static bool is_known_type(const char *type)
-{
-    static const char *const known[] = {"ext2",  "ext3",     "ext4",   "xfs",   "btrfs",
-                                        "f2fs",  "zfs",      "tmpfs",  "ramfs", "rootfs",
-                                        "erofs", "squashfs", "overlay"};
-    for (size_t i = 0; i < CT_ARRAY_LEN(known); i++) {
-        if (strcmp(type, known[i]) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static int mount_of(int fd)
-{
-    char path[64];
-    char line[256];
-    int mount = -1;
-    (void)snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
-    CT_AUTO_FILE info = fopen(path, "re");
-    while (info != NULL && mount < 0 && fgets(line, sizeof(line), info) != NULL) {
-        (void)sscanf(line, "mnt_id: %d", &mount);
-    }
-    return mount;
-}
-
-// The type of the file system that a mount of the process's own namespace is of (proc(5)). Without asking that file
-// system anything: one that does not answer would hold the agent up.
-static bool type_of_mount(pid_t pid, int mount, char *ret, size_t size)
-{
-    char path[64];
-    CT_AUTO_STR line = NULL;
-    size_t cap = 0;
-    (void)snprintf(path, sizeof(path), "/proc/%d/mountinfo", (int)pid);
-    CT_AUTO_FILE mounts = fopen(path, "re");
-    while (mounts != NULL && getline(&line, &cap, mounts) > 0) {
-        int id;
-        const char *type = strstr(line, " - ");
-        if (sscanf(line, "%d ", &id) == 1 && id == mount && type != NULL) {
-            type += strlen(" - ");
-            (void)snprintf(ret, size, "%.*s", (int)strcspn(type, " "), type);
-            return true;
-        }
-    }
-    return false;
-}
-
 static int open_program(pid_t pid, int *ret, struct ct_err *err)
 {
     char path[64];
-    char type[32];
+    struct ct_fs_mount mount;
     (void)snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
     CT_AUTO_FD place = open(path, O_PATH | O_CLOEXEC);
     if (place < 0) {
@@ -90,26 +45,68 @@ static int open_program(pid_t pid, int *ret, struct ct_err *err)
                    ? ct_err_set(err, CT_ENOTFOUND, "it has ended, or its program is gone")
                    : ct_err_errno(err, "cannot look at %s", path);
     }
-    if (!type_of_mount(pid, mount_of(place), type, sizeof(type))) {
+    if (!ct_fs_mount_of(place, pid, &mount)) {
         return ct_err_set(err, CT_EDENIED, "its program is on no file system that it still has");
     }
-    if (!is_known_type(type)) {
+    if (!ct_fs_is_kernels_own(mount.type)) {
         return ct_err_set(err, CT_EDENIED,
                           "its program is on a file system of the type %s, which could show the "
                           "agent another file than it runs",
-                          type);
+                          mount.type);
     }
-    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", place);
-    *ret = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    return *ret >= 0 ? 0 : ct_err_errno(err, "cannot read its program");
+    *ret = ct_steal_fd(&place);
+    return 0;
 }
 
-static int check_program(const struct ct_vet_options *options, pid_t pid, struct ct_signature *ret,
-                         struct ct_err *err)
+struct reading {
+    const struct ct_trust *trust;
+    int place;
+};
+
+struct finding {
+    int rc;
+    struct ct_err err;
+    struct ct_signature signature; // its key's name is the trust's own
+};
+
+static void read_program(const void *cls, void *ret)
 {
-    CT_AUTO_FD fd = -1;
-    int rc = open_program(pid, &fd, err);
-    rc = rc == 0 ? ct_signature_check(fd, &options->trust, ret, err) : rc;
+    const struct reading *reading = cls;
+    struct finding *finding = ret;
+    char path[64];
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", reading->place);
+    CT_AUTO_FD fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    finding->rc = fd < 0
+                      ? ct_err_errno(&finding->err, "cannot read its program")
+                      : ct_signature_check(fd, reading->trust, &finding->signature, &finding->err);
+}
+
+// Aside: a file system below the one that is seen (overlayfs on FUSE) may never answer.
+static int check_signature(const struct ct_trust *trust, struct ct_aside *aside, int place,
+                           struct ct_signature *ret, struct ct_err *err)
+{
+    const struct reading reading = {.trust = trust, .place = place};
+    struct finding finding;
+    _Static_assert(sizeof(finding) <= PIPE_BUF, "one write");
+    if (!ct_aside_run(aside, place, PATIENCE_MS, read_program, &reading, &finding,
+                      sizeof(finding))) {
+        return ct_err_set(err, CT_EUNAVAIL,
+                          "its program could not be read within %d s: the file system that it is "
+                          "on does not answer",
+                          PATIENCE_MS / 1000);
+    }
+    finding.err.msg[sizeof(finding.err.msg) - 1] = '\0';
+    *ret = finding.signature;
+    return finding.rc < 0 ? ct_err_set(err, (enum ct_code)finding.err.code, "%s", finding.err.msg)
+                          : 0;
+}
+
+static int check_program(const struct ct_vet_options *options, struct ct_aside *aside, pid_t pid,
+                         struct ct_signature *ret, struct ct_err *err)
+{
+    CT_AUTO_FD place = -1;
+    int rc = open_program(pid, &place, err);
+    rc = rc == 0 ? check_signature(&options->trust, aside, place, ret, err) : rc;
     if (rc == 0 && ret->version < options->min_version) {
         struct ct_version_text is;
         struct ct_version_text least;
@@ -120,8 +117,8 @@ static int check_program(const struct ct_vet_options *options, pid_t pid, struct
     return rc;
 }
 
-int ct_vet_program(const struct ct_vet_options *options, pid_t pid, bool first,
-                   struct ct_vetted *ret, struct ct_err *err)
+int ct_vet_program(const struct ct_vet_options *options, struct ct_aside *aside, pid_t pid,
+                   bool first, struct ct_vetted *ret, struct ct_err *err)
 {
     int rc = ct_process_look(pid, &ret->process, err);
     if (rc < 0) {
@@ -134,5 +131,5 @@ int ct_vet_program(const struct ct_vet_options *options, pid_t pid, bool first,
         return ct_err_set(err, CT_EDENIED, "it has %u threads", ret->process.threads);
     }
     rc = first ? ct_cgroup_is_first(&ret->place, pid, err) : 0;
-    return rc == 0 ? check_program(options, pid, &ret->signature, err) : rc;
+    return rc == 0 ? check_program(options, aside, pid, &ret->signature, err) : rc;
 }

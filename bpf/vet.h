@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "aside.h"
 #include "container.h"
 #include "err.h"
 #include "signature.h"
@@ -35,8 +36,9 @@ CT_CHECKED int ct_vet_place(const struct ct_vet_options *options, pid_t pid, str
                             struct ct_err *err);
 
 // What it is: not traced, one thread, its program signed and new enough. `first`: and no other process of its
-// container is older. Needs ct_vet_place() before. Errors as there.
-CT_CHECKED int ct_vet_program(const struct ct_vet_options *options, pid_t pid, bool first,
-                              struct ct_vetted *ret, struct ct_err *err);
+// container is older. Needs ct_vet_place() before. Errors as there, and CT_EUNAVAIL when `aside` did not come to its
+// program's end.
+CT_CHECKED int ct_vet_program(const struct ct_vet_options *options, struct ct_aside *aside,
+                              pid_t pid, bool first, struct ct_vetted *ret, struct ct_err *err);
 
 #endif

@@ -27,7 +27,7 @@
 #define CT_GUARD_REGISTER 1 // argument: a random number of 64 bits, for the audit alone
 #define CT_GUARD_QUERY 2
 #define CT_GUARD_RELEASE 3 // argument: a held child's pid, as the caller's pid namespace counts
-// Of a held child that is still the wrapper's own code; EPERM also where the operator lets somebody read.
+// Of a held child that is still the wrapper's own code; EPERM also where the operator exempts anybody.
 #define CT_GUARD_LEAVE 4
 
 // Answers, by their place: X(place, errno's name, value on Linux, meaning).

@@ -15,6 +15,7 @@
 #include "httpd_listen.h"
 #include "httpd_probe.h"
 #include "httpd_tls.h"
+#include "text.h"
 
 #define DEFAULT_HEAD_S 5
 #define DEFAULT_TIMEOUT_S 15
@@ -59,6 +60,7 @@ void ct_httpd_error(struct ct_httpd_reply *reply, unsigned status, const char *f
             len--; // never half a character
         }
     }
+    ct_text_mend_utf8(sentence, len); // a path or a method may hold any bytes
     reply->status = status;
     reply->content_type = "application/json";
     ct_buf_reset(&reply->body);

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kube_yaml.h"
 
+#include <stdbool.h>
 #include <string.h>
 #include <yaml.h>
 
 #define MAX_DEPTH 32
-#define MAX_VALUES 20000 // aliases may multiply what a short text holds
+#define MAX_VALUES 20000            // aliases may multiply what a short text holds
+#define MAX_BYTES ((size_t)8 << 20) // of all texts and keys, for the same reason
 
 struct reader {
     yaml_document_t *document;
     const char *what;
     size_t values;
+    size_t bytes;
     struct ct_err *err;
     int rc;
 };
@@ -25,6 +28,15 @@ static json_t *fail(struct reader *r, enum ct_code code, const char *sentence)
     return NULL;
 }
 
+static bool is_too_much(struct reader *r, size_t len)
+{
+    r->bytes += len;
+    if (r->bytes > MAX_BYTES) {
+        (void)fail(r, CT_ETOOBIG, "aliases make more than 8 MiB of it");
+    }
+    return r->rc != 0;
+}
+
 static json_t *convert_scalar(struct reader *r, const yaml_node_t *node)
 {
     const char *text = (const char *)node->data.scalar.value;
@@ -36,6 +48,9 @@ static json_t *convert_scalar(struct reader *r, const yaml_node_t *node)
         if (strcmp(text, "null") == 0 || strcmp(text, "~") == 0 || len == 0) {
             return json_null();
         }
+    }
+    if (is_too_much(r, len)) {
+        return NULL;
     }
     json_t *value = json_stringn(text, len);
     return value != NULL ? value : fail(r, CT_ENOMEM, "out of memory, or a text is no UTF-8");
@@ -62,6 +77,9 @@ static json_t *convert_mapping(struct reader *r, const yaml_node_t *node, int de
         const yaml_node_t *key = yaml_document_get_node(r->document, pair->key);
         if (key == NULL || key->type != YAML_SCALAR_NODE) {
             return fail(r, CT_EINVAL, "a key is no plain text");
+        }
+        if (is_too_much(r, key->data.scalar.length)) {
+            return NULL;
         }
         json_t *value = convert(r, pair->value, depth + 1);
         if (value != NULL &&

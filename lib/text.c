@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "cleanup.h"
+
 #define NEAREST_MAX 48 // characters of a name that may be proposed
 
 bool ct_text_is_digit(char c)
@@ -122,6 +124,47 @@ const char *ct_text_show(struct ct_shown *shown, const char *s, size_t len)
         shown->text[n] = '\0';
     }
     return shown->text;
+}
+
+// The length of the character at s; 0: there is none.
+static size_t character(const unsigned char *s, size_t len)
+{
+    // RFC 3629, section 4: the first byte and the second, of which some alone make a character.
+    static const struct {
+        unsigned char from, to, second_from, second_to;
+        size_t len;
+    } kinds[] = {
+        {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3},
+        {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4},
+        {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
+    };
+    if (s[0] < 0x80) {
+        return 1;
+    }
+    for (size_t i = 0; i < CT_ARRAY_LEN(kinds); i++) {
+        if (s[0] < kinds[i].from || s[0] > kinds[i].to || len < kinds[i].len ||
+            s[1] < kinds[i].second_from || s[1] > kinds[i].second_to) {
+            continue;
+        }
+        for (size_t more = 2; more < kinds[i].len; more++) {
+            if ((s[more] & 0xc0) != 0x80) {
+                return 0;
+            }
+        }
+        return kinds[i].len;
+    }
+    return 0;
+}
+
+void ct_text_mend_utf8(char *s, size_t len)
+{
+    for (size_t at = 0; at < len;) {
+        size_t n = character((const unsigned char *)s + at, len - at);
+        if (n == 0) {
+            s[at] = '?';
+        }
+        at += n > 0 ? n : 1;
+    }
 }
 
 bool ct_text_next(const char **rest, const char **entry, size_t *len)

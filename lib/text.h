@@ -35,6 +35,9 @@ struct ct_shown {
 };
 const char *ct_text_show(struct ct_shown *shown, const char *s, size_t len);
 
+// Puts a '?' in the place of each byte that belongs to no character of UTF-8 (RFC 3629).
+void ct_text_mend_utf8(char *s, size_t len);
+
 // Steps through a comma-separated list: *entry and *len get the next entry without the spaces
 // around it. *rest starts as the list and becomes NULL behind the last. False when it was NULL.
 bool ct_text_next(const char **rest, const char **entry, size_t *len);

@@ -239,7 +239,7 @@ static int judge(const struct stage *s, unsigned killed)
     const struct notes *notes = s->notes;
     long wanted = s->own ? treasure : 0;
     if (notes->answer != ENOTCONN) {
-        return tell(CT_CANARY_MUTE, 0);
+        return tell(notes->answer == EPERM ? CT_CANARY_FORBIDDEN : CT_CANARY_MUTE, 0);
     }
     if (notes->read != 0) {
         return tell(CT_CANARY_READ, lowest(notes->read));
@@ -350,6 +350,12 @@ void ct_canary_record(struct ct_facts *facts, enum ct_holder holder,
                                 false,
                                 ""},
         [CT_CANARY_MUTE] = {{false, false}, "the guard does not answer", false, ""},
+        [CT_CANARY_FORBIDDEN] =
+            {{false, false},
+             "the node's agent exempts somebody (--exempt), or something forbids "
+             "the guard's call: no attack would prove that others are refused",
+             false,
+             ""},
         [CT_CANARY_BROKEN] = {{false, false}, "unproven: the canary came to no end", false, ""},
     };
     const struct consequence *c = &all[outcome->verdict];

@@ -26,7 +26,8 @@ enum ct_canary_verdict {
     CT_CANARY_READ,     // an attack succeeded
     CT_CANARY_UNPROVEN, // no attack succeeds on what is unprotected either
     CT_CANARY_MUTE,     // the guard does not let the attacker go: nobody is there, or not the guard
-    CT_CANARY_BROKEN,   // it came to no end; worth another try
+    CT_CANARY_FORBIDDEN, // nor does it where the operator exempts somebody: nothing would be proven
+    CT_CANARY_BROKEN,    // it came to no end; worth another try
 };
 
 struct ct_canary_outcome {

@@ -64,6 +64,18 @@ case_of control cloudtaser-agent probe
 for capability in CAPABILITIES; do
     case_of "run-$capability" /bin/setpriv --bounding-set -$capability cloudtaser-agent run
 done
+# In a container other things are where the node has them, and where its links lead.
+mkdir /tmp/edr
+cp /bin/setpriv /tmp/edr/edr
+ln -s /tmp/edr/edr /tmp/edr/link
+cat >/tmp/contained <<'END'
+#!/bin/sh
+exec unshare -m sh -c 'mount -t tmpfs none /tmp/edr && exec "$@"' sh "$@"
+END
+chmod +x /tmp/contained
+case_of exempt-hidden /tmp/contained ls /tmp/edr/edr
+case_of exempt /tmp/contained cloudtaser-agent probe --exempt process_vm_readv:/tmp/edr/link
+case_of exempt-shell /tmp/contained cloudtaser-agent probe --exempt process_vm_readv:/bin/cat
 case_of probe-without /bin/setpriv --bounding-set -bpf,-perfmon,-sys_admin cloudtaser-agent probe
 
 : >/tmp/empty
@@ -71,10 +83,35 @@ mount --bind /tmp/empty /sys/kernel/btf/vmlinux
 case_of no-btf-probe cloudtaser-agent probe
 case_of no-btf-run cloudtaser-agent run
 case_of no-btf-left ls $PINS/maps
+# Who advertises stays, and begins as soon as it can.
+tells="run --advertise --node-name node --self-test-interval 3s --metrics-listen 127.0.0.1:9100"
+cloudtaser-agent $tells >$log 2>&1 &
+AGENT=$!
+sleep 10
+case_of standby kill -0 $AGENT
+case_of standby-lines grep -c '"kind":"standby"' $log
+case_of standby-log cat $log
+# Between two tries nobody answers.
+case_of standby-metrics sh -c 'until wget -q -O - http://127.0.0.1:9100/metrics; do sleep 0.3; done | grep cloudtaser_agent_'
+umount /sys/kernel/btf/vmlinux
+until grep -q '"kind":"selftest"' $log || ! kill -0 $AGENT 2>/dev/null; do
+    sleep 1
+done
+case_of standby-over sh -c 'wget -q -O - http://127.0.0.1:9100/metrics | grep -E "_standby|proc_environ.*tier="'
+kill -KILL $AGENT
+while pidof cloudtaser-agent >/dev/null; do
+    sleep 1
+done
+mount --bind /tmp/empty /sys/kernel/btf/vmlinux
+case_of pinned-before cloudtaser-agent run --advertise --node-name node
 umount /sys/kernel/btf/vmlinux
 case_of after-btf cloudtaser-agent uninstall
 
-umount /sys/fs/bpf
+# The kernel takes programs off in its own time, and until then nobody unmounts what they were pinned in.
+for i in 1 2 3 4 5 6 7 8 9 10; do
+    sleep 1
+    umount /sys/fs/bpf && break
+done
 case_of no-bpffs cloudtaser-agent run
 case_of no-bpffs-uninstall cloudtaser-agent uninstall
 mount -t bpf bpf /sys/fs/bpf
@@ -133,9 +170,20 @@ def judge_ordinary(run):
     run.expect("control", 0, "share of the score: [1-9]")
     for capability in CAPABILITIES:
         run.expect(f"run-{capability}", 1, f"the agent lacks CAP_{capability.upper()}: run it as root")
+    run.expect("exempt-hidden", 1)
+    run.expect("exempt", 0, r"process_vm_readv +open \(exempt\)", "share of the score: (0|15)/35")
+    run.expect("exempt-shell", 1, "is a script, an interpreter, or no program at all")
     run.expect("probe-without", 1, "takes no BPF programs of ours: the agent lacks CAP_BPF")
     for name in ("no-btf-probe", "no-btf-run"):
         run.expect(name, 1, "has no BTF", "/sys/kernel/btf/vmlinux", "CONFIG_DEBUG_INFO_BTF")
+    run.expect("standby", 0)
+    run.expect("standby-lines", 0, "^1;")
+    run.expect("standby-log", 0, '"node":"node","message":"this kernel has no BTF', "CONFIG_DEBUG_INFO_BTF")
+    run.expect("standby-metrics", 0, "cloudtaser_agent_standby 1;")
+    run.expect("standby-over", 0, "cloudtaser_agent_standby 0;", 'proc_environ",tier="lsm"} 1')
+    run.expect("pinned-before", 1, "has no BTF")
+    said = run.cases.get("pinned-before", (0, "standby"))[1]
+    run.check("pinned-before", "standby" not in said, f"what an agent before has pinned is told to be nothing: {said}")
     run.expect("no-bpffs", 1, "is no BPF file system", "mount -t bpf")
     run.expect("link", 1, "/sys/fs/bpf/link")
     run.expect("lives", 0)

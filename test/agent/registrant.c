@@ -9,21 +9,36 @@
 //   registrant query                one look
 //   registrant query-32             the same by i386's entry
 //   registrant later                prints `PID ADDRESS` of a text, and registers when a byte comes, at each of its starts
+//   registrant nag NUMBER           so many children ask, one after the other; prints the last one's answer
+//   registrant hold NAME            has the abstract socket of that name, and says so
 //   registrant once                 asks once, and waits for the answer
 //   registrant vetted [PROGRAM...]  registers; then waits for its standard input to end, and executes PROGRAM
 //   registrant crowd                registers; then 20 children, threads, and execs by threads
+//   registrant ends PROGRAM...      registers; then processes whose two threads end at once, and PROGRAM as a released child
+//   registrant flood N              N children that ask once each, as quickly as they may, and stay; says how many were heard
+//   registrant measured PROGRAM...  has its stack sampled, and so that of PROGRAM, which it starts
+//   registrant many NUMBER          registers; then so many children, how many of them are protected, and one when they have
+//                                   ended; waits for its standard input to end
+//   registrant often                40 processes ask within a second: how many are heard; and one a second later
 //   registrant impostor FILE        registers, and would have FILE seen as its program
+#include "registrant.h"
+
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/perf_event.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -62,7 +77,7 @@ static void block_answers(sigset_t *ret)
     sigprocmask(SIG_BLOCK, ret, NULL);
 }
 
-static int ask(unsigned long operation, unsigned long argument)
+int ask(unsigned long operation, unsigned long argument)
 {
     sigset_t answers;
     block_answers(&answers);
@@ -91,7 +106,7 @@ static const char *name_of(int answer)
     }
 }
 
-static void say(const char *what, int answer)
+void say(const char *what, int answer)
 {
     printf("%s %s\n", what, name_of(answer));
     fflush(stdout);
@@ -109,7 +124,7 @@ static int await(void)
 }
 
 // Asks once, and waits for the answer.
-static int once(void)
+int once(void)
 {
     int answer = ask(CT_GUARD_QUERY, 0);
     if (answer == ENOTCONN || answer == ESTALE) {
@@ -130,7 +145,7 @@ static int read_word(pid_t pid)
 }
 
 // What a child of this process's comes to with it: its exit status, or that it was killed.
-static int by_child(int (*act)(pid_t parent))
+int by_child(int (*act)(pid_t parent))
 {
     int status = 0;
     pid_t parent = getpid();
@@ -186,7 +201,7 @@ static pid_t idle_child(char *const program[])
     return pid;
 }
 
-static void *idle(void *cls)
+void *idle(void *cls)
 {
     for (;;) {
         pause();
@@ -215,7 +230,7 @@ static void deal(void)
     kill(pid, SIGKILL);
 }
 
-static int run(char *const program[])
+int run(char *const program[])
 {
     int status = 0;
     pid_t pid = idle_child(program);
@@ -227,7 +242,7 @@ static int run(char *const program[])
 }
 
 // Until it is protected, or refused.
-static bool registers(char **argv)
+bool registers(char **argv)
 {
     int answer = once();
     say("answer", answer);
@@ -406,6 +421,18 @@ static int later(char **argv)
     return 0;
 }
 
+static int hold(char **argv)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t len = strnlen(argv[2], sizeof(address.sun_path) - 1);
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    memcpy(address.sun_path + 1, argv[2], len);
+    len += offsetof(struct sockaddr_un, sun_path) + 1;
+    say("hold", bind(fd, (struct sockaddr *)&address, (socklen_t)len) == 0 ? 0 : errno);
+    pause();
+    return 0;
+}
+
 static int ask_once(char **argv)
 {
     (void)argv;
@@ -420,10 +447,15 @@ int main(int argc, char **argv)
         int (*act)(char **argv);
         int least; // arguments
     } modes[] = {
-        {"enter", enter, 2},          {"vetted", vetted, 2}, {"crowd", crowd, 2},
-        {"threads", with_threads, 2}, {"traced", traced, 2}, {"query", query, 2},
-        {"once", ask_once, 2},        {"race", race, 3},     {"exec", execute, 3},
-        {"impostor", impostor, 3},    {"later", later, 2},
+        {"enter", enter, 2},       {"vetted", vetted, 2},
+        {"crowd", crowd, 2},       {"threads", with_threads, 2},
+        {"traced", traced, 2},     {"query", query, 2},
+        {"once", ask_once, 2},     {"race", race, 3},
+        {"exec", execute, 3},      {"impostor", impostor, 3},
+        {"later", later, 2},       {"flood", flood, 3},
+        {"nag", nag, 3},           {"hold", hold, 3},
+        {"ends", ends, 3},         {"measured", measured, 3},
+        {"many", many, 3},         {"often", often, 2},
 #ifdef __x86_64__
         {"query-32", query_32, 2},
 #endif

@@ -58,6 +58,8 @@ class Agent(unittest.TestCase):
         words = agent("probe").stdout
         self.assertEqual(told["max"], 35)
         self.assertIn(f"This node's share of the score: {told['points']}/35", words)
+        self.assertEqual(told["refused"], sum(v["outcome"] == "refused" for v in told["vectors"]))
+        self.assertIn(f"Linux {os.uname().release}; vectors refused: {told['refused']}; enforcement: {told['enforcement']}", words)
         for vector in told["vectors"]:
             tier = vector["tier"] if vector["outcome"] == "refused" else vector["outcome"]
             self.assertRegex(words, rf"(?m)^ *{vector['vector']}  {vector['name']} +{tier} ")
@@ -122,6 +124,28 @@ class Agent(unittest.TestCase):
         free = Victim()
         self.assertEqual(free.attack("vm_readv"), LEAKED)
         free.end()
+
+    def test_in_a_cgroup_namespace_of_its_own(self):
+        """Its root of the cgroups is not the node's: a program there refuses itself alone, and proves nothing of others."""
+        root = next((p for p in (pathlib.Path("/sys/fs/cgroup/unified"), pathlib.Path("/sys/fs/cgroup"))
+                     if (p / "cgroup.procs").exists()), None)
+        if root is None:
+            self.skipTest("no cgroups of version 2")
+        own = root / f"ct-agent-{os.getpid()}"
+        own.mkdir()
+        self.addCleanup(own.rmdir)
+
+        def tier(*front):
+            run = subprocess.run([*front, AGENT, "probe", "-o", "json"], capture_output=True, text=True, timeout=120,
+                                 check=True, preexec_fn=lambda: (own / "cgroup.procs").write_text("0"))
+            told = next(v for v in json.loads(run.stdout)["vectors"] if v["name"] == "ftrace_enabled")
+            return told.get("tier"), run.stderr
+        with_node, _ = tier()
+        without, words = tier("unshare", "-C")
+        if "no programs of the root cgroup: the agent sees the cgroups of a container alone" in words:
+            self.assertNotEqual(without, "cgroup")
+        else:
+            self.assertEqual(without, with_node)
 
     def test_bad_input(self):
         cases = [

@@ -20,7 +20,7 @@ import time
 import unittest
 
 BUILD = pathlib.Path(os.environ.get("CT_BUILD_DIR", "build"))
-SOURCE = pathlib.Path(os.environ.get("CT_SOURCE_DIR", "."))
+SOURCE = pathlib.Path(__file__).resolve().parents[2]
 AGENT = BUILD / "bpf/cloudtaser-agent"
 REGISTRANT = BUILD / "test/agent/registrant"
 ROWS = BUILD / "test/attacks/rows"
@@ -49,20 +49,20 @@ def bpftool(*arguments):
 class Agent:
     """`cloudtaser-agent guard` around a program that only waits; wrappers register from below `folder`."""
 
-    def __init__(self, folder, *options):
-        self.folder, self.log, self.made = folder, [], []
+    def __init__(self, folder, *options, program=AGENT):
+        self.folder, self.program, self.made = folder, program, []
         self.name = f"ct-registration-{os.getpid()}"
         with open(folder / "log", "w", encoding="utf-8") as log:
             self.process = subprocess.Popen(
-                [AGENT, "guard", "--control", self.name, "--cgroup-root", UNIFIED, "--allow-cgroup",
+                [program, "guard", "--control", self.name, "--cgroup-root", UNIFIED, "--allow-cgroup",
                  f"/{self.name}/*", *options, "--", "cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
                 stderr=log)
         (UNIFIED / self.name).mkdir(exist_ok=True)
 
     def listens(self):
         """It, and no other agent that may run here."""
-        run = subprocess.run([AGENT, "unprotect", "--control", self.name, "--pid", "1"], capture_output=True, text=True,
-                             check=False)
+        run = subprocess.run([self.program, "unprotect", "--control", self.name, "--pid", "1"], capture_output=True,
+                             text=True, check=False)
         return "process 1 is not protected" in run.stderr
 
     def container(self):
@@ -82,8 +82,8 @@ class Agent:
         own = [line for line in lines if line.get("cgroup_path", "").startswith(f"/{self.name}/") or "cgroup_path" not in line]
         return [line for line in own if all(line.get(key) == value for key, value in wanted.items())]
 
-    def maps(self):
-        """How many entries its own maps have, by name."""
+    def entries(self, name):
+        """What its own map of that name holds, or, without one, how many entries each has."""
         counts = {}
         for info in pathlib.Path(f"/proc/{self.process.pid}/fdinfo").iterdir():
             try:
@@ -92,9 +92,14 @@ class Agent:
                 continue
             if found:
                 shown = bpftool("map", "show", "id", found[1])
+                if shown["name"] == name:
+                    return [entry["formatted"] for entry in bpftool("map", "dump", "id", found[1])]
                 if shown["type"] == "hash":
                     counts[shown["name"]] = len(bpftool("map", "dump", "id", found[1]))
         return counts
+
+    def maps(self):
+        return self.entries(None)
 
     def end(self):
         self.process.stdin.close()
@@ -107,6 +112,26 @@ class Agent:
         return status
 
 
+def make_copies(folder, registrant=REGISTRANT):
+    """COPIES of a signed registrant that is as large as the wrapper."""
+    signed = folder / "signed"
+    signed.write_bytes(registrant.read_bytes()[:-76] + os.urandom(WRAPPER_SIZE - registrant.stat().st_size))
+    signed.chmod(0o755)
+    subprocess.run([SOURCE / "tools/sign", signed, "0.1.0"], check=True, stdout=subprocess.DEVNULL)
+    copies = [folder / f"copy-{i}" for i in range(COPIES)]
+    for copy in copies:
+        shutil.copy(signed, copy)
+    return copies
+
+
+def register(agent, copies):
+    """All of them at a time, each vetted twice: the seconds that it takes, and what each said."""
+    began = time.monotonic()
+    processes = [agent.run(copy, "vetted") for copy in copies]
+    said = [process.communicate(timeout=60)[0] for process in processes]
+    return time.monotonic() - began, said
+
+
 class Registration(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory(prefix="ct-registration-")
@@ -114,6 +139,8 @@ class Registration(unittest.TestCase):
         self.folder = pathlib.Path(folder.name)
         self.agent = Agent(self.folder)
         self.assertTrue(wait_until(self.agent.listens), (self.folder / "log").read_text())
+        # Those that have ended are there until the kernel has freed them.
+        self.assertTrue(wait_until(lambda: self.agent.maps()["ct_marks"] == 1))
         self.before = self.agent.maps()
         self.addCleanup(lambda: self.assertEqual(self.agent.end(), 0))
 
@@ -140,7 +167,9 @@ class Registration(unittest.TestCase):
         self.assertTrue(said.endswith("crowd 0\n"), said)
         self.assertEqual(said.count("query EISCONN"), 20, said)
         # Its container, which stays known until its cgroup goes.
-        self.assertEqual(self.agent.maps(), {**self.before, "ct_cgroups": 1})
+        left = {**self.before, "ct_cgroups": 1}
+        wait_until(lambda: self.agent.maps() == left)
+        self.assertEqual(self.agent.maps(), left)
 
     def test_refusals_leave_nothing_and_are_bounded(self):
         where = self.agent.container()
@@ -156,7 +185,27 @@ class Registration(unittest.TestCase):
         # Not even who should be let in, from there.
         said, _ = self.agent.run(REGISTRANT, "once", container=where).communicate(timeout=30)
         self.assertEqual(said, "answer ECONNREFUSED\n")
+        wait_until(lambda: self.agent.maps() == self.before)
         self.assertEqual(self.agent.maps(), self.before)
+
+    def test_others_of_its_container_do_not_cost_a_wrapper_its_mark(self):
+        """It executes itself later on (`on-change: restart`) and is vetted again; they have asked in vain meanwhile."""
+        for seconds in (0, 1.5):  # at once the kernel has heard them too often; later the agent has refused them ten times
+            with self.subTest(seconds=seconds):
+                where = self.agent.container()
+                wrapper = self.agent.run(REGISTRANT, "later", container=where)
+                wrapper.stdout.readline()
+                wrapper.stdin.write("x")
+                wrapper.stdin.flush()
+                self.assertEqual(wrapper.stdout.readline(), "answer EALREADY\n")
+                wrapper.stdout.readline()
+                said, _ = self.agent.run(REGISTRANT, "nag", "40", container=where).communicate(timeout=30)
+                self.assertEqual(said, "answer ECONNREFUSED\n")
+                time.sleep(seconds)
+                wrapper.stdin.write("x")
+                wrapper.stdin.flush()
+                self.assertEqual(wrapper.stdout.readline(), "answer EISCONN\n")
+                wrapper.communicate(timeout=30)
 
     def test_a_key_of_the_operators(self):
         key, other = self.folder / "key.pem", self.folder / "other"
@@ -228,17 +277,7 @@ class Registration(unittest.TestCase):
                               check=False, **options)
 
     def test_fifty_a_second(self):
-        signed = self.folder / "signed"
-        signed.write_bytes(REGISTRANT.read_bytes()[:-76] + os.urandom(WRAPPER_SIZE - REGISTRANT.stat().st_size))
-        signed.chmod(0o755)
-        subprocess.run([SOURCE / "tools/sign", signed, "0.1.0"], check=True)
-        copies = [self.folder / f"copy-{i}" for i in range(COPIES)]
-        for copy in copies:
-            shutil.copy(signed, copy)
-        began = time.monotonic()
-        processes = [self.agent.run(copy, "vetted") for copy in copies]
-        said = [process.communicate(timeout=60)[0] for process in processes]
-        seconds = time.monotonic() - began
+        seconds, said = register(self.agent, make_copies(self.folder))
         self.assertEqual(said, ["answer EALREADY\nanswer EISCONN\n"] * COPIES)
         print(f"{COPIES} registrations of copies of {WRAPPER_SIZE / 1e6:.1f} MB, vetted twice each, "
               f"in {seconds:.2f} s: {COPIES / seconds:.0f} a second", flush=True)
@@ -247,11 +286,42 @@ class Registration(unittest.TestCase):
         self.assertGreater(COPIES / seconds, 15)
 
 
-class Readers(unittest.TestCase):
-    """Whom the operator lets read, and what that costs."""
+class Limits(unittest.TestCase):
+    """How much one container may have."""
 
     def setUp(self):
-        folder = tempfile.TemporaryDirectory(prefix="ct-readers-")
+        folder = tempfile.TemporaryDirectory(prefix="ct-limits-")
+        self.addCleanup(folder.cleanup)
+        self.agent = Agent(pathlib.Path(folder.name), "--max-tasks-per-cgroup", "8")
+        self.addCleanup(self.agent.end)
+        self.assertTrue(wait_until(self.agent.listens), (pathlib.Path(folder.name) / "log").read_text())
+
+    def test_no_more_are_protected_and_the_others_are_counted(self):
+        process = self.agent.run(REGISTRANT, "many", "12")
+        said = [process.stdout.readline() for _ in range(4)]
+        # It is one of the eight itself.
+        self.assertEqual(said[2:], ["protected 7, not 5\n", "afterwards EISCONN\n"], said)
+        wait_until(lambda: self.agent.entries("ct_cgroups")[0]["value"]["tasks"] == 1)
+        [container] = [entry["value"] for entry in self.agent.entries("ct_cgroups")]
+        self.assertEqual({name: container[name] for name in ("root", "tasks", "limit")},
+                         {"root": process.pid, "tasks": 1, "limit": 8})
+        # And those that came before the kernel had freed the others.
+        self.assertGreaterEqual(container["over"], 5)
+        process.communicate(timeout=30)
+
+    def test_who_asks_too_often_is_not_heard(self):
+        said, _ = self.agent.run(REGISTRANT, "often").communicate(timeout=60)
+        self.assertEqual(said, "heard 20, not 20\nlater EINPROGRESS\n")
+
+
+READING = "proc_mem_read+process_vm_readv+proc_environ+proc_maps+proc_links"
+
+
+class Exempt(unittest.TestCase):
+    """Whom the operator lets pass, and what that costs. What is refused on the whole kernel is registration.py's."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="ct-exempt-")
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
         self.reader = self.folder / "edr"
@@ -273,31 +343,49 @@ class Readers(unittest.TestCase):
     def status(self, *command, **options):
         return subprocess.run(command, capture_output=True, check=False, **options).returncode
 
+    def probe(self, *options):
+        return subprocess.run([AGENT, "probe", *options], capture_output=True, text=True, check=False)
+
     def test_it_reads_and_nobody_else_does(self):
-        tracer = self.folder / "tracer"
+        tracer, mapper = self.folder / "tracer", self.folder / "mapper"
         shutil.copy(ROWS / "row_ptrace", tracer)
-        arguments = self.victim(self.agent("--reader", self.reader, "--reader", tracer))
+        shutil.copy(ROWS / "row_vm_readv", mapper)
+        arguments = self.victim(self.agent(
+            "--exempt", f"{READING}:{self.reader}", "--exempt", f"{READING}:{tracer}", "--exempt", f"proc_maps:{mapper}"))
         self.assertEqual(self.status(self.reader, *arguments), LEAKED)
         self.assertIn(self.status(ROWS / "row_vm_readv", *arguments), (0, KILLED))
-        # A reader attaches to nobody.
+        # One who may do this may not do that.
         self.assertIn(self.status(tracer, *arguments), (0, KILLED))
+        self.assertIn(self.status(mapper, *arguments), (0, KILLED))
+
+    def test_two_of_one_file_are_one(self):
+        arguments = self.victim(self.agent("--exempt", f"process_vm_readv:{self.reader}", "--exempt", f"tracefs:{self.reader}"))
+        self.assertEqual(self.status(self.reader, *arguments), LEAKED)
 
     def test_it_costs_the_points_of_the_node_and_of_the_canary(self):
-        told = json.loads(subprocess.run([AGENT, "probe", "-o", "json", "--reader", self.reader], check=True,
-                                         capture_output=True).stdout)
-        self.assertEqual(told["points"], 15 if told["memfd_secret"] else 0)
-        outcomes = {v["name"]: v["outcome"] for v in told["vectors"]}
-        self.assertEqual(outcomes["process_vm_readv"], "reader")
-        self.assertEqual(outcomes["ptrace"], "refused")
-        said, _ = self.agent("--reader", self.reader).run(REGISTRANT, "enter").communicate(timeout=30)
-        self.assertIn("child-leaves EPERM\n", said)
+        for vector in ("process_vm_readv", "core_pattern"):
+            with self.subTest(vector=vector):
+                told = json.loads(self.probe("-o", "json", "--exempt", f"{vector}:{self.reader}").stdout)
+                self.assertEqual(told["points"], 15 if told["memfd_secret"] else 0)
+                outcomes = {v["name"]: v["outcome"] for v in told["vectors"]}
+                self.assertEqual(outcomes[vector], "open (exempt)")
+                self.assertEqual(outcomes["ptrace"], "refused")
+                agent = Agent(self.folder, "--exempt", f"{vector}:{self.reader}")
+                self.assertTrue(wait_until(agent.listens), (self.folder / "log").read_text())
+                said, _ = agent.run(REGISTRANT, "enter").communicate(timeout=30)
+                agent.end()
+                self.assertIn("child-leaves EPERM\n", said)
+        text = self.probe("--exempt", f"core_pattern:{self.reader}").stdout
+        self.assertRegex(text, r"(?m)^ 20 +core_pattern +open \(exempt\) ")
+        self.assertRegex(text, r"(?m)^ebpf_connected: FAIL \(\+0\) what is exempt can be played by whoever is root$")
+        self.assertIn("to get more: leave --exempt out", text)
 
     def test_in_its_cgroup_alone(self):
-        name = f"ct-readers-{os.getpid()}"
+        name = f"ct-exempt-{os.getpid()}"
         own = UNIFIED / name
         own.mkdir()
         self.addCleanup(own.rmdir)
-        agent = self.agent("--reader", f"{self.reader}@/{name}")
+        agent = self.agent("--exempt", f"{READING}:{self.reader}@/{name}")
         arguments = self.victim(agent)
         self.assertIn(self.status(self.reader, *arguments), (0, KILLED))
         self.assertEqual(self.status(self.reader, *arguments, preexec_fn=lambda: (own / "cgroup.procs").write_text("0")), LEAKED)
@@ -307,23 +395,23 @@ class Readers(unittest.TestCase):
         script.write_text("#!/bin/sh\n")
         link.symlink_to("/bin/sh")
         cases = [
-            ("/usr/bin/python3", 2, "an interpreter is never a reader"),
-            ("edr", 2, "FILE or FILE@CGROUP, both absolute paths"),
-            (f"{self.reader}@pod", 2, "FILE or FILE@CGROUP, both absolute paths"),
-            (f"{self.reader}@/../x", 2, "FILE or FILE@CGROUP, both absolute paths"),
+            ("/usr/bin/python3", 2, "an interpreter is never exempt"),
             (script, 1, "is a script, an interpreter, or no program at all"),
             (link, 1, "is a script, an interpreter, or no program at all"),
             (self.folder, 1, "is a script, an interpreter, or no program at all"),
-            (self.folder / "nothing", 1, "cannot find the reader"),
+            (self.reader, 0, ""),
+            ("/proc/self/exe", 1, "cannot find"),  # whose?
+            (self.folder / "nothing", 1, "cannot find"),
             (f"{self.reader}@/nowhere", 1, "cannot find the cgroup /nowhere"),
         ]
-        for value, status, words in cases:
-            with self.subTest(value=value):
-                run = subprocess.run([AGENT, "probe", "--reader", value], capture_output=True, text=True, check=False)
+        for file, status, words in cases:
+            with self.subTest(file=file):
+                run = self.probe("--exempt", f"tracefs:{file}")
                 self.assertEqual((run.returncode, words in run.stderr), (status, True), run.stderr)
-        run = subprocess.run([AGENT, "probe", "--strict", "--reader", self.reader], capture_output=True, text=True, check=False)
-        self.assertEqual(run.returncode, 1)
-        self.assertIn("--strict lets nobody read", run.stderr)
+        run = self.probe("--exempt", f"tracefs:{self.reader}", "--exempt", f"tracefs:{self.reader}@/")
+        self.assertEqual((run.returncode, "exempt twice, and not in the same cgroup" in run.stderr), (1, True), run.stderr)
+        run = self.probe("--strict", "--exempt", f"tracefs:{self.reader}")
+        self.assertEqual((run.returncode, "--strict knows no exemptions" in run.stderr), (1, True), run.stderr)
 
 
 def can_run():

@@ -7,6 +7,7 @@
 #include "annotation.h"
 #include "command.h"
 #include "metrics.h"
+#include "run_main.h"
 #include "score.h"
 #include "settings.h"
 
@@ -21,6 +22,11 @@ static void print_cell(const char *text)
 static void print_options(void)
 {
     ct_option_markdown(&ct_webhook_options, stdout);
+}
+
+static void print_agent(void)
+{
+    ct_option_markdown(&ct_agent_options, stdout);
 }
 
 static void print_annotations(void)
@@ -99,7 +105,7 @@ int main(int argc, char **argv)
         void (*print)(void);
     } tables[] = {
         {"options", print_options}, {"annotations", print_annotations}, {"checks", print_checks},
-        {"metrics", print_metrics}, {"labels", print_labels},
+        {"metrics", print_metrics}, {"labels", print_labels},           {"agent", print_agent},
     };
     for (size_t i = 0; argc == 2 && i < CT_ARRAY_LEN(tables); i++) {
         if (strcmp(argv[1], tables[i].name) == 0) {
@@ -110,6 +116,6 @@ int main(int argc, char **argv)
     if (argc == 2 && print_command(argv[1])) {
         return ferror(stdout) != 0;
     }
-    (void)fputs("usage: tables options|annotations|checks|metrics|labels|COMMAND\n", stderr);
+    (void)fputs("usage: tables options|annotations|checks|metrics|labels|agent|COMMAND\n", stderr);
     return 2;
 }

@@ -11,6 +11,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TABLES = {  # each with a line that it must hold
     "options": ("configuration.md", "| `--vault-address URL` |"),
+    "agent": ("configuration.md", "| `--label-hold TIME` |"),
     "annotations": ("annotations.md", "| `vault-address` |"),
     "checks": ("protection-score.md", "| `memfd_secret` | 15 |"),
     "metrics": ("metrics.md", "| `cloudtaser_webhook_requests_total` | counter |"),
@@ -57,6 +58,19 @@ def wrapper_metrics():
         yield f"docs/metrics.md: the wrapper serves {sorted(served)}, and not {sorted(told)}"
 
 
+def agent_metrics():
+    """What the agent serves, told by hand, with its labels."""
+    names = set()
+    for path in (ROOT / "bpf").glob("*.c"):
+        source = path.read_text()
+        names |= set(re.findall(r"# TYPE (cloudtaser_agent_[a-z_]+) ", source))
+        if path.name == "agent_metrics.c":
+            names |= {f"cloudtaser_agent_{name}" for name in re.findall(r'\b(?:head|number)\(out, "([a-z_]+)"', source)}
+    told = re.findall(r"^\| `(cloudtaser_agent_[a-z_]+)`", (ROOT / "docs/metrics.md").read_text(), re.M)
+    if len(names) < 15 or sorted(names) != sorted(told):
+        yield f"docs/metrics.md: the agent serves {sorted(names)}, and not {sorted(told)}"
+
+
 def main():
     program, update = sys.argv[1], "--update" in sys.argv[2:]
     found = []
@@ -68,7 +82,7 @@ def main():
         match = pattern(name).search(document.read_text())
         if match is None or match.group() != printed or line not in printed:
             found.append(f"docs/{file}: the table of {name} is not what the programs have: run tools/update-golden")
-    found += [*settings(), *proofs(), *wrapper_metrics()]
+    found += [*settings(), *proofs(), *wrapper_metrics(), *agent_metrics()]
     print("\n".join(found))
     return 1 if found else 0
 

@@ -29,7 +29,7 @@ def literals(text):
 
 def sayings():
     """All that is said, white space as one blank."""
-    for folder in ("lib", "certs", "webhook", "wrapper"):
+    for folder in ("lib", "certs", "webhook", "wrapper", "bpf"):
         for path in sorted((ROOT / folder).glob("*.c")):
             yield from literals(path.read_text())
     for path in sorted((ROOT / "charts/cloudtaser/templates").glob("polic*.yaml")):

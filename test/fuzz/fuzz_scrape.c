@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What comes to the metrics port, and the token that names the pod: a request's verdict does not
-// change by what follows, and no label can break a line.
+// What the wrapper reads by itself beside its settings: what comes to the metrics port, the token that names the pod, the
+// app's maps. A request's verdict does not change by what follows, no label can break a line, and maps come to an end.
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "metrics.h"
 #include "scrape.h"
+#include "smaps.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -29,8 +32,24 @@ static void check_answer(int status, const struct ct_pod_identity *id)
     must(body != NULL && told != NULL && strtoul(told + 16, NULL, 10) == strlen(body + 4));
 }
 
+static void check_maps(const uint8_t *data, size_t size)
+{
+    static struct ct_smaps maps;
+    struct ct_mapping mapping;
+    maps = (struct ct_smaps){.fd = memfd_create("smaps", MFD_CLOEXEC)};
+    must(maps.fd >= 0 && (size == 0 || write(maps.fd, data, size) == (ssize_t)size) &&
+         lseek(maps.fd, 0, SEEK_SET) == 0);
+    size_t n = 0;
+    while (ct_smaps_next(&maps, &mapping)) {
+        must(mapping.end > mapping.start && ++n <= size);
+    }
+    must(!ct_smaps_next(&maps, &mapping));
+    ct_smaps_close(&maps);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    check_maps(data, size);
     const char *text = (const char *)data;
     struct ct_pod_identity id;
     struct ct_err err = {0};

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Scripts of shells, from images and manifests: whatever they hold, the reader comes to its end and
-// stays within them.
+// Scripts of shells and command lines of launchers, from images and manifests: whatever they hold, the
+// reader comes to its end and stays within them.
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "launcher.h"
 #include "script.h"
 
 #define WORDS 8
@@ -27,6 +28,8 @@ static void parse_as_arguments(char *text)
     for (char *word = strtok(text, "\n"); word != NULL && argc < WORDS; word = strtok(NULL, "\n")) {
         argv[argc++] = word;
     }
+    struct ct_launcher launcher = ct_launcher_find(argc > 0 ? argv[0] : "", argv, argc);
+    must(launcher.name == NULL || launcher.skip <= argc);
     struct ct_shell_line line;
     ct_shell_parse(argv, argc, &line);
     must(line.text == NULL || line.file == NULL);

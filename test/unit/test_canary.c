@@ -60,12 +60,15 @@ static void test_where_nothing_is_allowed_nothing_is_proven(void **state)
 static void test_who_does_not_let_the_attacker_go_is_no_guard(void **state)
 {
     (void)state;
-    static const unsigned char answers[] = {EISCONN, EPERM, EINVAL};
+    static const struct {
+        unsigned char answer;
+        enum ct_canary_verdict verdict;
+    } cases[] = {{EISCONN, CT_CANARY_MUTE}, {EPERM, CT_CANARY_FORBIDDEN}, {EINVAL, CT_CANARY_MUTE}};
     expected = "process_vm_readv";
-    for (size_t i = 0; i < CT_ARRAY_LEN(answers); i++) {
+    for (size_t i = 0; i < CT_ARRAY_LEN(cases); i++) {
         struct fake_guard constant = obliging;
-        constant.to_leave = answers[i];
-        assert_int_equal(fake_guard_run(&constant, try_out), 10 * CT_CANARY_MUTE + 1);
+        constant.to_leave = cases[i].answer;
+        assert_int_equal(fake_guard_run(&constant, try_out), 10 * (int)cases[i].verdict + 1);
     }
 }
 
@@ -125,6 +128,9 @@ static void test_facts(void **state)
         {CT_CANARY_UNPROVEN, false, false,
          "unproven: no attack succeeds on an unprotected process either"},
         {CT_CANARY_MUTE, false, false, "the guard does not answer"},
+        {CT_CANARY_FORBIDDEN, false, false,
+         "the node's agent exempts somebody (--exempt), or something forbids the guard's call: no "
+         "attack would prove that others are refused"},
         {CT_CANARY_BROKEN, false, false, "unproven: the canary came to no end"},
     };
     for (size_t i = 0; i < CT_ARRAY_LEN(cases); i++) {

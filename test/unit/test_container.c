@@ -78,6 +78,7 @@ static void finds_the_hierarchy(void **state)
         {"5:pids:/p\n1:name=systemd:/s\n0::/\n", false, "/s", "/cg/systemd/s"},
         {"5:pids:/p\n1:name=systemd:/\n0::/\n", false, "/p", "/cg/pids/p"},
         {"9:memory:/m\n5:cpu,cpuacct:/c\n", false, "/m", "/cg/memory/m"},
+        {"0::/..a/b..\n", true, "/..a/b..", "/cg/..a/b.."},
         {"1:name=systemd:/s\n0::/u", false, "/u", "/cg/unified/u"},
     };
     for (size_t i = 0; i < CT_ARRAY_LEN(cases); i++) {
@@ -106,6 +107,8 @@ static void refuses_what_it_cannot_see(void **state)
         {"5:pids:/a\n0::/\n", "it is in no cgroup of its own"},
         {"0::/../a\n", "outside of the agent's own view"},
         {"0::/a/../b\n", "outside of the agent's own view"},
+        {"0::/a/..\n", "outside of the agent's own view"},
+        {"0::a\n", "it is in no cgroup of its own"},
         {longer, "the path of its cgroup is too long"},
     };
     for (size_t i = 0; i < CT_ARRAY_LEN(cases); i++) {

@@ -3,10 +3,13 @@
 
 #include <fcntl.h>
 #include <jansson.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "event.h"
 #include "vectors.h"
 
@@ -16,7 +19,8 @@ static json_t *written(const struct ct_event *event, const struct ct_event_about
     char text[4096];
     CT_AUTO_FD fd = memfd_create("event", MFD_CLOEXEC);
     assert_true(fd >= 0);
-    assert_true(ct_event_write(event, about, fd));
+    struct ct_lines out = {.fd = fd};
+    assert_true(ct_event_write(event, about, &out));
     ssize_t len = pread(fd, text, sizeof(text), 0);
     assert_true(len > 0 && text[len - 1] == '\n');
     assert_null(memchr(text, '\n', (size_t)len - 1));
@@ -68,9 +72,34 @@ static void test_names_are_the_attackers(void **state)
     assert_string_equal(json_string_value(json_object_get(json, "vector")), "unknown");
     assert_string_equal(json_string_value(json_object_get(json, "action")), "killed");
     assert_string_equal(json_string_value(json_object_get(json, "tier")), "unknown");
-    assert_string_equal(at(json, "attacker", "comm"), "\"},\n\x01??\\abcdefgh");
+    assert_string_equal(at(json, "attacker", "comm"), "\"},????\\abcdefgh");
     assert_int_equal(strlen(at(json, "attacker", "exe")), sizeof(event.exe));
     json_decref(json);
+}
+
+// Nor keep a line from being written: paths of whatever bytes are, and what finds no room is left out.
+static void test_paths_that_take_room(void **state)
+{
+    (void)state;
+    static char program[512];
+    const struct ct_event event = {.vector = CT_V_VM_READV, .tgid = 10};
+    struct ct_event_about about = {.node = "node-1", .program = program};
+    const char bytes[] = {'\n', 0x01, 0x7f, '"', '\\'};
+    for (size_t i = 0; i < CT_ARRAY_LEN(bytes); i++) {
+        memset(program, bytes[i], sizeof(program) - 1);
+        memset(about.attacker.path, bytes[i], sizeof(about.attacker.path) - 1);
+        memset(about.victim.path, bytes[i], sizeof(about.victim.path) - 1);
+        memset(about.victim.pod, bytes[i], sizeof(about.victim.pod) - 1);
+        memset(about.victim.container, bytes[i], sizeof(about.victim.container) - 1);
+        memset(&about.victim_pod, bytes[i], sizeof(about.victim_pod));
+        json_t *json = written(&event, &about);
+        assert_int_equal(
+            json_integer_value(json_object_get(json_object_get(json, "attacker"), "pid")), 10);
+        assert_string_equal(json_string_value(json_object_get(json, "node")), "node-1");
+        assert_true(bytes[i] == '"' || bytes[i] == '\\' ||
+                    at(json, "attacker", "program")[0] == '?');
+        json_decref(json);
+    }
 }
 
 // RFC 3339; and what is known beside the kernel's words.
@@ -82,6 +111,8 @@ static void test_when_and_where(void **state)
     memcpy(about.attacker.path, "/user.slice", sizeof("/user.slice"));
     memcpy(about.victim.pod, "uid-1", sizeof("uid-1"));
     memcpy(about.victim.container, "abc", sizeof("abc"));
+    memcpy(about.victim_pod.space, "shop", sizeof("shop"));
+    memset(about.victim_pod.pod, 'p', sizeof(about.victim_pod.pod)); // without an end
     json_t *json = written(&event, &about);
     const char *time = json_string_value(json_object_get(json, "time"));
     int year;
@@ -98,10 +129,13 @@ static void test_when_and_where(void **state)
     assert_null(at(json, "attacker", "pod_uid"));
     assert_string_equal(at(json, "victim", "pod_uid"), "uid-1");
     assert_string_equal(at(json, "victim", "container"), "abc");
+    assert_string_equal(at(json, "victim", "namespace"), "shop");
+    assert_int_equal(strlen(at(json, "victim", "pod")), sizeof(about.victim_pod.pod));
+    assert_null(at(json, "attacker", "pod"));
     json_decref(json);
 }
 
-// A reader that takes nothing holds nobody up for long, and the line is not torn.
+// A reader that takes nothing holds nobody up for long, however much there is to tell, and no line is torn.
 static void test_a_reader_that_sleeps(void **state)
 {
     (void)state;
@@ -111,9 +145,49 @@ static void test_a_reader_that_sleeps(void **state)
     assert_int_equal(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
     while (write(ends[1], byte, sizeof(byte)) > 0) {
     }
-    assert_false(ct_event_write(&event, NULL, ends[1]));
+    struct ct_lines out = {.fd = ends[1]};
+    uint64_t began = ct_clock_ms();
+    for (int i = 0; i < 50; i++) {
+        assert_false(ct_event_write(&event, NULL, &out));
+        assert_false(ct_lines_put(&out, "{}\n", 3));
+    }
+    assert_in_range(ct_clock_ms() - began, 900, 2000);
+    assert_int_equal(out.dropped, 100);
     assert_int_equal(read(ends[0], byte, sizeof(byte)), sizeof(byte));
-    assert_true(ct_event_write(&event, NULL, ends[1]));
+    assert_true(ct_event_write(&event, NULL, &out));
+    assert_int_equal(out.dropped, 100);
+    (void)close(ends[0]);
+    (void)close(ends[1]);
+}
+
+// Nor does one that takes each line just in time.
+static void test_a_reader_that_is_slow(void **state)
+{
+    (void)state;
+    int ends[2];
+    char byte[4096] = {0};
+    assert_int_equal(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+    while (write(ends[1], byte, sizeof(byte)) > 0) {
+    }
+    pid_t reader = fork();
+    for (int i = 0; reader == 0 && i < 60; i++) {
+        (void)usleep(200000);
+        (void)!read(ends[0], byte, sizeof(byte));
+    }
+    if (reader == 0) {
+        _exit(0);
+    }
+    struct ct_lines out = {.fd = ends[1]};
+    uint64_t began = ct_clock_ms();
+    unsigned taken = 0;
+    for (int i = 0; i < 40; i++) {
+        taken += ct_lines_put(&out, byte, 4000); // a page each
+    }
+    assert_in_range(ct_clock_ms() - began, 900, 2000);
+    assert_in_range(taken, 1, 10);
+    assert_int_equal(out.dropped, 40 - taken);
+    (void)kill(reader, SIGKILL);
+    (void)waitpid(reader, NULL, 0);
     (void)close(ends[0]);
     (void)close(ends[1]);
 }
@@ -146,8 +220,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_refusal),
         cmocka_unit_test(test_names_are_the_attackers),
+        cmocka_unit_test(test_paths_that_take_room),
         cmocka_unit_test(test_when_and_where),
         cmocka_unit_test(test_a_reader_that_sleeps),
+        cmocka_unit_test(test_a_reader_that_is_slow),
         cmocka_unit_test(test_the_table_of_vectors),
         cmocka_unit_test(test_the_names_of_tiers),
     };

@@ -30,6 +30,7 @@ static void test_answers(void **state)
         {"GET /below HTTP/1.1\r\nHost: x\r\n\r\n", 404,
          "{\"error\":\"there is nothing at /below\"}"},
         {"GET /getx HTTP/1.1\r\nHost: x\r\n\r\n", 404, "there is nothing at /getx"},
+        {"GET /x%ff%C3%A9%c3 HTTP/1.1\r\nHost: x\r\n\r\n", 404, "nothing at /x?\xc3\xa9?\"}"},
         {"POST /get HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab", 405,
          "Allow: GET, HEAD\r\n"},
         {"GET /json HTTP/1.1\r\nHost: x\r\n\r\n", 405, "GET is not allowed at /json: use POST"},

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "buf.h"
 #include "chaos.h"
 #include "kube_config.h"
 #include "kube_yaml.h"
@@ -143,6 +144,21 @@ static void test_bombs(void **state)
         "e: [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\n";
     expect_error(ct_kube_yaml_parse(laughs, sizeof(laughs) - 1, "it", &value, &err), &err,
                  CT_ETOOBIG, "too many values");
+    // Few values, and long ones: as texts, as keys.
+    for (int i = 0; i < 2; i++) {
+        CT_AUTO_BUF text = {.max = 1 << 20};
+        ct_buf_add_str(&text, i == 0 ? "a: &a " : "a: &a {? ");
+        for (int k = 0; k < 1000; k++) {
+            ct_buf_add_str(&text, "0123456789");
+        }
+        ct_buf_add_str(&text, i == 0 ? "\nb: [*a" : " : x}\nb: [*a");
+        for (int k = 0; k < 1000; k++) {
+            ct_buf_add_str(&text, ",*a");
+        }
+        ct_buf_add_str(&text, "]\n");
+        expect_error(ct_kube_yaml_parse(text.data, text.len, "it", &value, &err), &err, CT_ETOOBIG,
+                     "it: aliases make more than 8 MiB of it");
+    }
     static const char self[] = "&a [*a]";
     int rc = ct_kube_yaml_parse(self, sizeof(self) - 1, "it", &value, &err);
     assert_true(rc < 0); // a knot: libyaml or the bound on depth

@@ -53,6 +53,27 @@ static void test_a_loss_that_is_over_begins_afresh(void **state)
     assert_int_equal(label.told.points, 15);
 }
 
+static void test_the_first_start_since_the_node_booted_has_nothing_to_lose(void **state)
+{
+    (void)state;
+    struct ct_label label = {.hold_ms = 10 * MINUTE};
+    struct ct_node_facts first = lost;
+    first.first = 1;
+    (void)ct_label_take(&label, &all, 1);
+    (void)ct_label_take(&label, &lost, MINUTE); // a loss that lasts
+    assert_int_equal(label.told.points, 35);
+    assert_true(ct_label_take(&label, &first, 2 * MINUTE));
+    assert_int_equal(label.told.points, 15);
+    assert_int_equal(label.told.enforcement, CT_TIER_NONE);
+    assert_false(ct_label_take(&label, &first, 3 * MINUTE));
+    // A loss from then on is one.
+    assert_true(ct_label_take(&label, &all, 4 * MINUTE));
+    assert_true(ct_label_take(&label, &lost, 11 * MINUTE));
+    assert_int_equal(label.told.points, 35);
+    (void)ct_label_take(&label, &lost, 21 * MINUTE);
+    assert_int_equal(label.told.points, 15);
+}
+
 static void test_no_hold(void **state)
 {
     (void)state;
@@ -167,6 +188,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_affinity_uses_moves_down_slowly),
         cmocka_unit_test(test_a_loss_that_is_over_begins_afresh),
+        cmocka_unit_test(test_the_first_start_since_the_node_booted_has_nothing_to_lose),
         cmocka_unit_test(test_no_hold),
         cmocka_unit_test(test_what_is_written),
         cmocka_unit_test(test_kernels_become_values_of_labels),

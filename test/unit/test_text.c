@@ -99,6 +99,35 @@ static void shows_harmlessly(void **state)
     assert_string_equal(cut + strlen(cut) - strlen("…"), "…");
 }
 
+static void mends_what_is_no_utf8(void **state)
+{
+    (void)state;
+    const struct {
+        const char *text;
+        const char *mended;
+    } cases[] = {
+        {"", ""},
+        {"/a\x7f", "/a\x7f"},
+        {"\xc3\xa9\xe2\x82\xac\xf0\x9f\x92\xa9", "\xc3\xa9\xe2\x82\xac\xf0\x9f\x92\xa9"},
+        {"\xff/\x80", "?/?"},
+        {"\xc3(", "?("},
+        {"\xc3", "?"},
+        {"\xe2\x82", "??"},
+        {"\xe2\x82)x", "??"
+                       ")x"},
+        {"\xc0\xaf\xe0\x80\xaf", "?????"},           // overlong
+        {"\xed\xa0\x80\xf4\x90\x80\x80", "???????"}, // a surrogate; beyond Unicode
+        {"\xed\x9f\xbf\xf4\x8f\xbf\xbf", "\xed\x9f\xbf\xf4\x8f\xbf\xbf"}, // the last before these
+    };
+    for (size_t i = 0; i < CT_ARRAY_LEN(cases); i++) {
+        char text[16];
+        size_t len = strlen(cases[i].text);
+        memcpy(text, cases[i].text, len + 1);
+        ct_text_mend_utf8(text, len);
+        assert_string_equal(text, cases[i].mended);
+    }
+}
+
 static void steps_through_lists(void **state)
 {
     (void)state;
@@ -150,6 +179,7 @@ int main(void)
         cmocka_unit_test(judges),
         cmocka_unit_test(reads_numbers),
         cmocka_unit_test(shows_harmlessly),
+        cmocka_unit_test(mends_what_is_no_utf8),
         cmocka_unit_test(steps_through_lists),
         cmocka_unit_test(finds_the_nearest),
     };

