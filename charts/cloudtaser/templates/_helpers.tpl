@@ -78,6 +78,10 @@ value, bounds as texts. */ -}}
 {{- include "cloudtaser.checkDuration" (list "vault.retryBudget" .Values.vault.retryBudget "0ms" "1h") -}}
 {{- include "cloudtaser.checkDuration" (list "webhook.nodesMaxAge" .Values.webhook.nodesMaxAge "1s" "24h") -}}
 {{- include "cloudtaser.checkDuration" (list "agent.labelHold" .Values.agent.labelHold "0ms" "24h") -}}
+{{- include "cloudtaser.checkDuration" (list "agent.selfTestInterval" .Values.agent.selfTestInterval "1s" "1h") -}}
+{{- if and .Values.agent.strict .Values.agent.exempt -}}
+{{- fail "agent.strict knows no exemptions: agent.exempt has to be empty" -}}
+{{- end -}}
 {{- if eq .Values.certificates.mode "self" -}}
 {{- include "cloudtaser.checkDuration" (list "certificates.life" .Values.certificates.life "6s" "596h") -}}
 {{- else if eq .Values.certificates.mode "cert-manager" -}}
