@@ -114,7 +114,7 @@ class Node:
                 "-drive", f"file={disk},if=virtio,format=raw,readonly=on",
                 "-device", "virtio-serial", *ports, "-device", "virtio-rng-pci",
                 "-netdev", "tap,id=net,ifname=tap0,script=no,downscript=no",
-                "-device", "virtio-net-pci,netdev=net,mac=52:54:00:00:00:01"]
+                "-device", "virtio-net-pci,netdev=net,mac=52:54:00:00:00:01,romfile="]
 
     def wait_ready(self, seconds=240):
         self.service.wait_for(self._ready, f"{self.name} to be Ready", seconds)
