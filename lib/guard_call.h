@@ -13,7 +13,8 @@
 //
 // To be protected:
 //     QUERY -> ENOTCONN (guard here) or ESTALE: REGISTER with a fresh random nonce -> EINPROGRESS;
-//     QUERY each 2 ms, up to 5 s, until it says something else than EINPROGRESS;
+//     QUERY, up to 5 s, until it says something else than EINPROGRESS, after 2 ms and then an eighth of what it has
+//     taken, 50 ms at most: hundreds of pods may start at once, and must leave the agent time to answer them;
 //     EALREADY: marked. Everything that was opened, mapped or injected before has to go: execve("/proc/self/exe")
 //     once, and begin anew. The guard then says ESTALE, so that the new image registers and is vetted again;
 //     EISCONN: protected.

@@ -17,7 +17,8 @@
 #define SI_KERNEL 0x80
 #endif
 
-#define POLL_MS 2
+#define POLL_LEAST_MS 2
+#define POLL_MOST_MS 50
 #define PATIENCE_MS 5000
 #define REGISTRATIONS_MAX 3 // a request that the agent did not get to see is made again
 
@@ -143,13 +144,22 @@ static bool may_register(int answer)
     return answer == ENOTCONN || answer == ESTALE;
 }
 
+// guard_call.h says why it waits the longer, the longer it has waited.
+static void pause_after(uint64_t waited_ms)
+{
+    uint64_t ms = waited_ms / 8;
+    ms = ms < POLL_LEAST_MS ? POLL_LEAST_MS : ms;
+    ms = ms > POLL_MOST_MS ? POLL_MOST_MS : ms;
+    (void)nanosleep(&(const struct timespec){.tv_nsec = (long)ms * 1000000L}, NULL);
+}
+
 static void enter(bool executed, bool (*stop)(void *cls), void *cls, struct ct_guard_standing *ret)
 {
-    const struct timespec pause = {.tv_nsec = POLL_MS * 1000000L};
+    const uint64_t begin = ct_clock_ms();
     int registrations = 0;
     bool away = false;
     int answer = ct_guard_ask(CT_GUARD_QUERY, 0);
-    for (uint64_t end = ct_clock_ms() + PATIENCE_MS; ct_clock_ms() < end;) {
+    while (ct_clock_ms() < begin + PATIENCE_MS) {
         if (may_register(answer) && registrations < REGISTRATIONS_MAX) {
             bool marked = answer == ESTALE;
             answer = ct_guard_ask(CT_GUARD_REGISTER, make_nonce());
@@ -164,7 +174,7 @@ static void enter(bool executed, bool (*stop)(void *cls), void *cls, struct ct_g
             *ret = (struct ct_guard_standing){CT_GUARD_STOPPED, ""};
             return;
         }
-        (void)nanosleep(&pause, NULL);
+        pause_after(ct_clock_ms() - begin);
         answer = ct_guard_ask(CT_GUARD_QUERY, 0);
     }
     *ret = settle(away ? EHOSTDOWN : answer, registrations > 0, executed);

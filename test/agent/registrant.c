@@ -45,8 +45,9 @@
 
 #include "lib/guard_call.h"
 
-#define TIMEOUT_MS 10000
+#define TIMEOUT_NS 10000000000L
 #define STEP_NS 2000000L
+#define STEP_MOST_NS 50000000L
 #define ANSWER_KILLED (-1)
 
 #define I386_PRCTL 172
@@ -114,10 +115,11 @@ void say(const char *what, int answer)
 
 static int await(void)
 {
-    const struct timespec step = {.tv_nsec = STEP_NS};
     int answer = ask(CT_GUARD_QUERY, 0);
-    for (int i = 0; i < TIMEOUT_MS / 2 && answer == EINPROGRESS; i++) {
-        nanosleep(&step, NULL);
+    for (long waited = 0; waited < TIMEOUT_NS && answer == EINPROGRESS;) {
+        long step = waited / 8 < STEP_NS ? STEP_NS : waited / 8 > STEP_MOST_NS ? STEP_MOST_NS : waited / 8;
+        nanosleep(&(const struct timespec){.tv_nsec = step}, NULL);
+        waited += step;
         answer = ask(CT_GUARD_QUERY, 0);
     }
     return answer;

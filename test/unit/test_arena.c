@@ -1,16 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <errno.h>
 #include <pthread.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 
-#include <cmocka.h>
-
+#include "expect.h"
 #include "secmem.h"
 
 static bool inside(const void *p, size_t size)
@@ -97,7 +92,7 @@ static void test_wiping_touches_nothing_new(void **state)
 {
     (void)state;
     if (ct_arena_area()->kind != CT_SECMEM_SECRET) {
-        skip();
+        skip_for("memfd_secret(2)");
     }
     unsigned char *p = ct_arena_alloc(900000);
     p[0] = 1;

@@ -52,7 +52,7 @@ static void test_where_nothing_is_allowed_nothing_is_proven(void **state)
     narrow.forbids = 1;
     expected = "process_vm_readv";
     if (geteuid() != 0) {
-        skip();
+        skip_for("root's rights");
     }
     assert_int_equal(fake_guard_run(&narrow, try_out_without_proc), 10 * CT_CANARY_UNPROVEN + 1);
 }

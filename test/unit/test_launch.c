@@ -497,7 +497,7 @@ static void test_file_capabilities_are_refused(void **state)
     const char *argv[] = {path, NULL};
     if (setxattr(path, "security.capability", &capability, sizeof(capability), 0) != 0) {
         assert_int_not_equal(geteuid(), 0); // only root may give them
-        skip();
+        skip_for("root's rights");
     }
     expect_error(prepare(f, argv), &f->err, CT_EDENIED, "has file capabilities");
 }
