@@ -84,8 +84,13 @@ victim() {{
     remove
 }}
 await_victim() {{
+    tries=0
     until grep -q '^[0-9].* .*' /tmp/said.$1 2>/dev/null && grep -q '^release EISCONN' /tmp/said.$1; do
         sleep 0.2
+        if [ $((tries += 1)) = 300 ]; then
+            echo "@bad no victim: $(cat /tmp/said.$1)"
+            poweroff -f
+        fi
     done
     grep '^[0-9]' /tmp/said.$1 >/tmp/victim.$1
 }}
