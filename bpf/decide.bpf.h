@@ -27,11 +27,12 @@ static __always_inline bool is_new(struct task_struct *task)
 }
 
 // The mark of one who is looked at. A child can be found before the tracepoint at which it is marked: until it is woken for
-// the first time, it is what its parent is.
+// the first time, it is what its parent is. Whether it is new is asked first: who has been woken by then is marked.
 static __always_inline struct ct_mark *mark_of_victim(struct task_struct *task)
 {
+    bool new = is_new(task);
     struct ct_mark *mark = mark_of_task(task);
-    return mark != NULL || !is_new(task) ? mark : mark_of_task(BPF_CORE_READ(task, real_parent));
+    return mark != NULL || !new ? mark : mark_of_task(BPF_CORE_READ(task, real_parent));
 }
 
 // The same, and the agent's for what it has forked and nobody marks: the self-test's attackers and whom else they try, who
