@@ -117,7 +117,9 @@ static int await(void)
 {
     int answer = ask(CT_GUARD_QUERY, 0);
     for (long waited = 0; waited < TIMEOUT_NS && answer == EINPROGRESS;) {
-        long step = waited / 8 < STEP_NS ? STEP_NS : waited / 8 > STEP_MOST_NS ? STEP_MOST_NS : waited / 8;
+        long step = waited / 8 < STEP_NS        ? STEP_NS
+                    : waited / 8 > STEP_MOST_NS ? STEP_MOST_NS
+                                                : waited / 8;
         nanosleep(&(const struct timespec){.tv_nsec = step}, NULL);
         waited += step;
         answer = ask(CT_GUARD_QUERY, 0);
