@@ -285,7 +285,8 @@ def judge_cut_short(run):
     run.expect("cut-short", 0, "maps;")
     run.check("pinned", "gen-" not in run.cases.get("cut-short", (0, ""))[1], "the start was not cut short")
     run.expect("left-behind", 1, "not permitted")
-    run.expect("not-cut-short", 0, "nothing enforces on this node any more")
+    # A start first removes what one before it has left: one that is cut short then leaves nothing.
+    run.expect("not-cut-short", 0, "nothing enforces on this node any more|there was nothing to remove")
     run.expect("writable-again", 0)
 
 
