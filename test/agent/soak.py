@@ -122,9 +122,10 @@ phase=0
 phase() {{
     phase=$((phase + 1))
     rm -f /tmp/stop /tmp/said.* /tmp/victim.* /tmp/churned.* /tmp/tried.*
+    # One after the other: the second one finds the library that the first one runs.
     victim 101 &
-    victim 102 &
     await_victim 101
+    victim 102 &
     await_victim 102
     workers=
     for i in 1 2 3; do

@@ -11,16 +11,23 @@
 
 #include "row.h"
 
-// Another protected container's victim may run it already: then this one may not write it any more.
+static bool is_whole(int fd)
+{
+    return fd >= 0 && lseek(fd, 0, SEEK_END) == (off_t)sizeof(ROW_TEXT);
+}
+
+// Another protected container's victim may run it already: for this one to write it would be an attack.
 static bool map_library(void)
 {
-    int fd = open(ROW_LIBRARY, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0700);
-    bool written = fd >= 0 && write(fd, ROW_TEXT, sizeof(ROW_TEXT)) == (ssize_t)sizeof(ROW_TEXT);
-    fd = fd < 0 ? open(ROW_LIBRARY, O_RDONLY | O_CLOEXEC) : fd;
-    bool mapped =
-        fd >= 0 && (written || lseek(fd, 0, SEEK_END) == (off_t)sizeof(ROW_TEXT)) &&
-        mmap(NULL, sizeof(ROW_TEXT), PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0) != MAP_FAILED;
-    return fd >= 0 && close(fd) == 0 && mapped;
+    int fd = open(ROW_LIBRARY, O_RDONLY | O_CLOEXEC);
+    if (!is_whole(fd)) {
+        (void)close(fd);
+        fd = open(ROW_LIBRARY, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0700);
+        (void)!write(fd, ROW_TEXT, sizeof(ROW_TEXT));
+    }
+    bool mapped = is_whole(fd) && mmap(NULL, sizeof(ROW_TEXT), PROT_READ | PROT_EXEC, MAP_PRIVATE,
+                                       fd, 0) != MAP_FAILED;
+    return close(fd) == 0 && mapped;
 }
 
 int main(void)
