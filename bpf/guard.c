@@ -332,10 +332,11 @@ static int check_version(const struct ct_guard *guard, struct ct_err *err)
 }
 
 // Takes every program that an agent has ever put onto the root cgroup off. Returns how many there were.
-static unsigned detach_all(const char *pin_dir)
+// Closes `own`, of ct_own_open().
+static unsigned detach_all(int own)
 {
-    CT_AUTO_FD own = ct_own_open(pin_dir);
-    return own >= 0 ? ct_loader_detach_cgroup(NULL, own) : 0;
+    CT_AUTO_FD map = own;
+    return map >= 0 ? ct_loader_detach_cgroup(NULL, map) : 0;
 }
 
 static int open_pins(struct ct_guard *guard, struct ct_err *err)
@@ -345,7 +346,7 @@ static int open_pins(struct ct_guard *guard, struct ct_err *err)
     // Maps without pinned programs: the first start was cut short. What stays by itself is all that it may have left.
     if (rc == 0 && guard->pins.found && !guard->pins.enforcing && guard->pins.last == 0) {
         struct ct_removed removed;
-        (void)detach_all(guard->options.pin_dir);
+        (void)detach_all(ct_own_open(guard->options.pin_dir));
         ct_pins_drop_maps(&guard->pins, &removed);
         ct_pins_close(&guard->pins);
         rc = ct_pins_open(guard->options.pin_dir, false, &guard->pins, err);
@@ -450,8 +451,7 @@ int ct_guard_uninstall(const char *pin_dir, struct ct_removed *ret, struct ct_er
         struct ct_own_programs programs;
         int own = ct_own_open(pin_dir);
         ct_own_list(own, &programs);
-        (void)close(own);
-        ret->programs = detach_all(pin_dir);
+        ret->programs = detach_all(own);
         ret->links = ct_pins_drop_generations(&pins, 0);
         ct_pins_drop_maps(&pins, ret);
         ret->over = ct_own_wait(&programs, FREE_MS);

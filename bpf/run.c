@@ -376,7 +376,7 @@ void ct_run_free(struct ct_run *run)
     free(run);
 }
 
-static int open_signals(struct ct_run *run, struct ct_err *err)
+int ct_run_signals(void)
 {
     sigset_t signals;
     (void)sigemptyset(&signals);
@@ -385,7 +385,12 @@ static int open_signals(struct ct_run *run, struct ct_err *err)
     (void)sigaddset(&signals, SIGUSR1);
     (void)signal(SIGPIPE, SIG_IGN);
     (void)sigprocmask(SIG_BLOCK, &signals, NULL);
-    run->signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    return signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static int open_signals(struct ct_run *run, struct ct_err *err)
+{
+    run->signals = ct_run_signals();
     return run->signals >= 0 ? 0 : ct_err_errno(err, "cannot wait for signals");
 }
 

@@ -53,6 +53,10 @@ struct ct_lines *ct_run_lines(struct ct_run *run);
 // Copies `part`. CT_ETOOBIG beyond CT_RUN_PARTS.
 CT_CHECKED int ct_run_add(struct ct_run *run, const struct ct_run_part *part, struct ct_err *err);
 
+// The signals that a daemon is told by (SIGTERM, SIGINT, SIGUSR1) are blocked and come by this descriptor instead, for
+// signalfd(2); SIGPIPE is ignored. The caller closes it. -1 with errno.
+CT_CHECKED int ct_run_signals(void);
+
 // Until SIGTERM or SIGINT. SIGUSR1 asks for a self-test. Errors: -CT_ESYSTEM, when it cannot go on.
 CT_CHECKED int ct_run_loop(struct ct_run *run, struct ct_err *err);
 

@@ -10,6 +10,7 @@
 #include "cleanup.h"
 #include "clock.h"
 #include "httpd_listen.h"
+#include "run.h"
 #include "scrape.h"
 
 #define TICK_MS 1000
@@ -32,18 +33,6 @@ static size_t fill(void *cls, int status, char *out, size_t size)
     (void)cls;
     ct_agent_metrics_standby(true, &body);
     return ct_scrape_answer(status, body.data != NULL ? body.data : "", out, size);
-}
-
-static int open_signals(void)
-{
-    sigset_t signals;
-    (void)sigemptyset(&signals);
-    (void)sigaddset(&signals, SIGTERM);
-    (void)sigaddset(&signals, SIGINT);
-    (void)sigaddset(&signals, SIGUSR1);
-    (void)signal(SIGPIPE, SIG_IGN);
-    (void)sigprocmask(SIG_BLOCK, &signals, NULL);
-    return signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
 static bool is_signalled(const struct standby *standby, struct signalfd_siginfo *info)
@@ -80,7 +69,7 @@ bool ct_standby_wait(const struct ct_standby_options *options)
     }
     standby->options = options;
     standby->listener = -1;
-    standby->signals = open_signals();
+    standby->signals = ct_run_signals();
     if (options->metrics_listen != NULL) {
         // What makes this impossible has been told by who wanted to begin.
         int fd = -1;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "fs.h"
+
 #define PATIENCE_MS 3000 // for reading a program; the wrapper waits five seconds for the answer
 
 int ct_vet_place(const struct ct_vet_options *options, pid_t pid, struct ct_vetted *ret,
