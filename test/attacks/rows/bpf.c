@@ -9,13 +9,6 @@
 
 #define STORE(offset, value) INSN(BPF_ST | BPF_MEM | BPF_DW, BPF_REG_10, 0, offset, value)
 
-static long make_map(void)
-{
-    union bpf_attr attr = {
-        .map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 32, .max_entries = 1};
-    return row_bpf(BPF_MAP_CREATE, &attr);
-}
-
 // At each system call of the victim: 32 bytes from its address into the map.
 static long load(const struct row_victim *victim, long map)
 {
@@ -33,15 +26,7 @@ static long load(const struct row_victim *victim, long map)
         INSN(BPF_LD | BPF_DW | BPF_IMM, BPF_REG_3, 0, 0, (unsigned)victim->address),
         INSN(0, 0, 0, 0, victim->address >> 32),
         CALL(BPF_FUNC_probe_read_user),
-        INSN(BPF_ST | BPF_MEM | BPF_W, BPF_REG_10, 0, -36, 0),
-        COPY(BPF_REG_2, BPF_REG_10),
-        ADD(BPF_REG_2, -36),
-        INSN(BPF_LD | BPF_DW | BPF_IMM, BPF_REG_1, BPF_PSEUDO_MAP_FD, 0, map),
-        INSN(0, 0, 0, 0, 0),
-        COPY(BPF_REG_3, BPF_REG_10),
-        ADD(BPF_REG_3, -32),
-        SET(BPF_REG_4, BPF_ANY),
-        CALL(BPF_FUNC_map_update_elem),
+        SAVE(map, -32),
         INSN(BPF_JMP | BPF_JA, 0, 0, 0, 0),
         SET(BPF_REG_0, 0),
         END,
@@ -60,7 +45,7 @@ enum row_result row_attack(const struct row_victim *victim)
     // Before 5.11 maps and programs count as locked memory.
     const struct rlimit all = {RLIM_INFINITY, RLIM_INFINITY};
     (void)setrlimit(RLIMIT_MEMLOCK, &all);
-    long map = make_map();
+    long map = row_bpf_map(32);
     long program = map >= 0 ? load(victim, map) : -1;
     if (program < 0) {
         return row_from_errno("bpf");

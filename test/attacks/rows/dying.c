@@ -3,7 +3,6 @@
 // row_doomed it is the victim: one process after another, each of which waits for that.
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,19 +23,6 @@
 #define STEP 2000 // turns of a loop
 #define TRIES 5000
 
-static bool is_named(const char *word)
-{
-    return strstr(program_invocation_short_name, word) != NULL;
-}
-
-static void stay_on(int processor)
-{
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET(processor, &set);
-    (void)sched_setaffinity(0, sizeof(set), &set);
-}
-
 static _Noreturn void be_doomed(void)
 {
     char *text = mmap(NULL, LOTS, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -49,7 +35,7 @@ static _Noreturn void be_doomed(void)
     memcpy(text, ROW_TEXT, sizeof(ROW_TEXT));
     printf("%d %lx %d\n", (int)getpid(), (unsigned long)text, fd);
     fflush(stdout);
-    stay_on(1);
+    row_stay_on(1);
     for (;;) {
         pid_t pid = fork();
         if (pid == 0) {
@@ -78,7 +64,7 @@ static bool takes(int pidfd, const struct row_victim *victim, pid_t pid)
     char text[sizeof(ROW_TEXT)] = "";
     const struct iovec here = {.iov_base = text, .iov_len = sizeof(text)};
     const struct iovec there = {.iov_base = (void *)victim->address, .iov_len = sizeof(text)};
-    if (!is_named("_fd")) {
+    if (!row_is_named("_fd")) {
         return process_vm_readv(pid, &here, 1, &there, 1, 0) == (ssize_t)sizeof(text) &&
                row_is_text(text, sizeof(text));
     }
@@ -117,11 +103,11 @@ enum row_result row_attack(const struct row_victim *victim)
     const time_t end = time(NULL) + SECONDS;
     unsigned killed = 0;
     unsigned leaked = 0;
-    if (is_named("doomed")) {
+    if (row_is_named("doomed")) {
         be_doomed();
     }
     int who = open(WHO, O_RDONLY | O_CLOEXEC);
-    stay_on(0);
+    row_stay_on(0);
     for (pid_t pid = next_doomed(who, 0); time(NULL) < end; pid = next_doomed(who, pid)) {
         leaked += is_read_while_it_ends(victim, pid, (int)(killed % DELAYS));
         killed++;

@@ -22,14 +22,9 @@ struct ring {
     struct io_uring_sqe *sqe;
 };
 
-static bool is_named(const char *word)
-{
-    return strstr(program_invocation_short_name, word) != NULL;
-}
-
 static bool set_up(struct ring *ret)
 {
-    if (is_named("sqpoll")) {
+    if (row_is_named("sqpoll")) {
         ret->p.flags = IORING_SETUP_SQPOLL;
         ret->p.sq_thread_idle = 2000;
     }
@@ -70,7 +65,7 @@ static int open_by(struct ring *ring, const char *path)
                                  .fd = AT_FDCWD,
                                  .addr = (unsigned long)path,
                                  .open_flags = O_RDONLY | O_CLOEXEC};
-    if (is_named("openat2")) {
+    if (row_is_named("openat2")) {
         entry.opcode = IORING_OP_OPENAT2;
         entry.open_flags = 0;
         entry.len = sizeof(how);
@@ -92,7 +87,7 @@ static enum row_result read_of(int fd, off_t offset)
 enum row_result row_attack(const struct row_victim *victim)
 {
     struct ring ring = {0};
-    bool reads_environ = is_named("environ");
+    bool reads_environ = row_is_named("environ");
     if (!set_up(&ring)) {
         return row_from_errno("io_uring_setup");
     }

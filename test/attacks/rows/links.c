@@ -8,16 +8,11 @@
 
 #include "row.h"
 
-static bool is_named(const char *word)
-{
-    return strstr(program_invocation_short_name, word) != NULL;
-}
-
 enum row_result row_attack(const struct row_victim *victim)
 {
     char target[64];
-    const char *name = is_named("cwd") ? "cwd/" : is_named("exe") ? "exe" : "root/";
-    if (is_named("readlink")) {
+    const char *name = row_is_named("cwd") ? "cwd/" : row_is_named("exe") ? "exe" : "root/";
+    if (row_is_named("readlink")) {
         return readlink(row_path(victim, "exe"), target, sizeof(target)) < 0
                    ? row_from_errno("readlink")
                    : ROW_LEAKED;

@@ -2,7 +2,6 @@
 // Attach to its children before anything knows of them: each as soon as there is a process of the next number. Whoever is
 // attached once may read for good. Under the name row_storm it is the victim: it makes such children all the while.
 #include <errno.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,14 +17,6 @@
 #define SECONDS 10
 #define AHEAD 4 // numbers that others may have taken
 
-static void stay_on(int processor)
-{
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET(processor, &set);
-    (void)sched_setaffinity(0, sizeof(set), &set);
-}
-
 static _Noreturn void storm(void)
 {
     char *text = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -35,7 +26,7 @@ static _Noreturn void storm(void)
     memcpy(text, ROW_TEXT, sizeof(ROW_TEXT));
     printf("%d %lx 0\n", (int)getpid(), (unsigned long)text);
     fflush(stdout);
-    stay_on(1);
+    row_stay_on(1);
     for (;;) {
         pid_t pid = fork();
         if (pid == 0) {
@@ -86,7 +77,7 @@ enum row_result row_attack(const struct row_victim *victim)
     if (strcmp(program_invocation_short_name, "row_storm") == 0) {
         storm();
     }
-    stay_on(0);
+    row_stay_on(0);
     pid_t next = newest() + 1;
     while (time(NULL) < end) {
         for (pid_t pid = next; pid < next + AHEAD; pid++) {

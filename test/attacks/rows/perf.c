@@ -18,11 +18,6 @@
 #define PROGRAM "/bin/row_victim"
 #define FUNCTION "ksys_write"
 
-static bool is_named(const char *word)
-{
-    return strstr(program_invocation_short_name, word) != NULL;
-}
-
 // The number of a kind of events that the kernel has given it at its start; 0 with errno: there is none.
 static unsigned type_of(const char *kind)
 {
@@ -67,18 +62,18 @@ static struct perf_event_attr what(void)
                                    .sample_regs_user = 1,
                                    .sample_stack_user = 1024,
                                    .sample_period = 1000000};
-    if (is_named("interrupted")) {
+    if (row_is_named("interrupted")) {
         attr.sample_type = PERF_SAMPLE_REGS_INTR;
         attr.sample_regs_user = 0;
         attr.sample_stack_user = 0;
         attr.sample_regs_intr = 1;
-    } else if (is_named("uprobe")) {
+    } else if (row_is_named("uprobe")) {
         attr.type = type_of("uprobe");
         attr.config = 0;
         attr.sample_period = 1;
         attr.uprobe_path = (unsigned long)PROGRAM;
         attr.probe_offset = start_of(PROGRAM);
-    } else if (is_named("kprobe")) {
+    } else if (row_is_named("kprobe")) {
         attr.type = type_of("kprobe");
         attr.config = 0;
         attr.sample_period = 1;
@@ -110,15 +105,15 @@ static enum row_result count_plainly(void)
 
 enum row_result row_attack(const struct row_victim *victim)
 {
-    if (is_named("plain")) {
+    if (row_is_named("plain")) {
         return count_plainly();
     }
     const struct perf_event_attr attr = what();
-    bool all = is_named("all");
+    bool all = row_is_named("all");
     if (attr.type == 0) {
         return row_from_errno("type");
     }
-    if (is_named("cgroup")) {
+    if (row_is_named("cgroup")) {
         return of_cgroup(&attr);
     }
     return syscall(SYS_perf_event_open, &attr, all ? -1 : victim->pid, all ? 0 : -1, -1, 0) < 0

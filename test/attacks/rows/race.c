@@ -2,10 +2,11 @@
 #include "race.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <time.h>
+
+#include "row.h"
 
 #define TRIES 300
 #define LONG_ENOUGH 20 // seconds; the other thread may not run for a while
@@ -16,17 +17,9 @@ static pthread_t thread;
 static time_t end;
 static void (*change)(bool harmless);
 
-static void stay_on(int processor)
-{
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET(processor, &set);
-    (void)sched_setaffinity(0, sizeof(set), &set);
-}
-
 static void *run(void *context)
 {
-    stay_on(1);
+    row_stay_on(1);
     for (unsigned i = 0; !atomic_load_explicit(&over, memory_order_relaxed); i++) {
         change(i % HOLD < HOLD / 2);
     }
@@ -40,7 +33,7 @@ bool row_race_begin(void (*show)(bool harmless))
     if (pthread_create(&thread, NULL, run, NULL) != 0) {
         return false;
     }
-    stay_on(0);
+    row_stay_on(0);
     return true;
 }
 

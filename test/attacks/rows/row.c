@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,19 @@ const char *row_path(const struct row_victim *victim, const char *name)
     static char path[64];
     snprintf(path, sizeof(path), "/proc/%d/%s", (int)victim->pid, name);
     return path;
+}
+
+bool row_is_named(const char *word)
+{
+    return strstr(program_invocation_short_name, word) != NULL;
+}
+
+void row_stay_on(int processor)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(processor, &set);
+    (void)sched_setaffinity(0, sizeof(set), &set);
 }
 
 enum row_result row_write(const char *path, const char *text)

@@ -39,6 +39,12 @@ enum row_result row_from_errno(const char *what);
 // "/proc/PID/name" in a static buffer.
 const char *row_path(const struct row_victim *victim, const char *name);
 
+// Whether the program's own name has this in it: those that share a source know what they are to do by it.
+bool row_is_named(const char *word);
+
+// The calling thread runs on that processor alone, where there is one.
+void row_stay_on(int processor);
+
 // Opens a file for writing and writes text to it: LEAKED when that goes.
 enum row_result row_write(const char *path, const char *text);
 
