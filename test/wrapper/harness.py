@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import unittest
 
 import bad_vault
 
@@ -121,6 +122,18 @@ class Rig:
         environment = self.environment(self.settings() if settings is None else settings,
                                        **(variables or {}))
         return subprocess.Popen([WRAPPER, "--", *command], env=environment, **options)
+
+
+class RigCase(unittest.TestCase):
+    """Tests that share a rig."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.rig = Rig()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.rig.close()
 
 
 def assert_nothing_leaks(test, *texts):

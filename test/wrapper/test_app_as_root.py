@@ -31,15 +31,7 @@ RENEW, LOGIN = "/v1/auth/token/renew-self", "/v1/auth/kubernetes/login"
 TRUE, FALSE = "127.0.0.1", "127.0.0.2"
 
 
-class AppAsRoot(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.rig = harness.Rig()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.rig.close()
-
+class AppAsRoot(harness.RigCase):
     def setUp(self):
         temporary = tempfile.TemporaryDirectory(prefix="ct-etc-")
         self.addCleanup(temporary.cleanup)

@@ -96,15 +96,7 @@ REFERENCES = {
 }
 
 
-class BadInput(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.rig = harness.Rig()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.rig.close()
-
+class BadInput(harness.RigCase):
     def refused(self, result, code, words):
         self.assertEqual(result.returncode, code, result.stderr)
         harness.assert_nothing_leaks(self, result.stdout, result.stderr)

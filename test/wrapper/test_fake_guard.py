@@ -11,7 +11,7 @@ import subprocess
 import time
 import unittest
 
-from harness import Rig, children, is_program, require_wrapper, status, until
+from harness import RigCase, children, is_program, require_wrapper, status, until
 
 MAGIC = 0x43544750
 REGISTER, QUERY, RELEASE, LEAVE = 1, 2, 3, 4
@@ -45,15 +45,7 @@ def answering(answers):
 OBLIGING = {REGISTER: errno.EISCONN, QUERY: errno.EISCONN, RELEASE: errno.EISCONN, LEAVE: errno.ENOTCONN}
 
 
-class FakeGuard(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.rig = Rig()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.rig.close()
-
+class FakeGuard(RigCase):
     def run_with(self, answers, settings=None, command=None):
         return self.rig.run(command or SHOW, settings=settings, variables={"SECRET": "vault:secret/data/fine#password"},
                             preexec_fn=answering(answers))

@@ -98,15 +98,11 @@ while True:
 """
 
 
-class Base(unittest.TestCase):
+class Base(harness.RigCase):
     @classmethod
     def setUpClass(cls):
-        cls.rig = harness.Rig()
+        super().setUpClass()
         cls.rig.folder.chmod(0o755)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.rig.close()
 
     def setUp(self):
         self.data = self.rig.folder / "data"

@@ -11,15 +11,7 @@ import harness
 FAULTS = harness.BUILD / "static/test/static/renewal-faults"
 
 
-class MemoryFaults(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.rig = harness.Rig()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.rig.close()
-
+class MemoryFaults(harness.RigCase):
     def torture(self, *arguments, address=None):
         settings = self.rig.settings(retry_budget_ms=0, address=address or self.rig.vault.address)
         done = subprocess.run([FAULTS, *arguments], env=self.rig.environment(settings), text=True,

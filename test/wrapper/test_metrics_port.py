@@ -25,17 +25,13 @@ while signal.sigwait({signal.SIGUSR1, signal.SIGTERM}) != signal.SIGTERM:
 LABELS = 'pod="web-x7k2p",namespace="shop"'
 
 
-class MetricsPort(unittest.TestCase):
+class MetricsPort(harness.RigCase):
     @classmethod
     def setUpClass(cls):
-        cls.rig = harness.Rig()
+        super().setUpClass()
         claims = {"kubernetes.io": {"namespace": "shop", "pod": {"name": "web-x7k2p", "uid": "u"}}}
         body = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
         (cls.rig.folder / "identity").write_text(f"e30.{body}.c2ln\n")
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.rig.close()
 
     def start(self, port, **changes):
         settings = self.rig.settings(**{"metrics_port": port,

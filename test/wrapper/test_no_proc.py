@@ -27,15 +27,7 @@ def without_proc():
         raise OSError(ctypes.get_errno(), "a mount namespace without /proc")
 
 
-class NoProc(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.rig = harness.Rig()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.rig.close()
-
+class NoProc(harness.RigCase):
     def wrap(self, command, hidden=True, **settings):
         done = self.rig.run(command, self.rig.settings(**settings), {"S": "vault:secret/data/fine#password"},
                             preexec_fn=without_proc if hidden else None)

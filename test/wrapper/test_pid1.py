@@ -53,15 +53,7 @@ def app_of(process, name):
     return until(look, f"the app {name}")
 
 
-class Base(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.rig = harness.Rig()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.rig.close()
-
+class Base(harness.RigCase):
     def start(self, command, settings=None, **options):
         options.setdefault("stdout", subprocess.PIPE)
         options.setdefault("stderr", subprocess.DEVNULL)

@@ -45,15 +45,7 @@ bad_vault.ANSWERS["changing"] = lambda s: (
     else s.value(s) if callable(s.value) else bad_vault.secret({"password": s.value}))
 
 
-class Base(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.rig = harness.Rig()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.rig.close()
-
+class Base(harness.RigCase):
     def setUp(self):
         self.vault = bad_vault.BadVault(self.rig.folder / "server.pem",
                                         self.rig.folder / "server.key")

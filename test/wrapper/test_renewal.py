@@ -35,15 +35,7 @@ ODD_LEASES = ["-1", "-9223372036854775808", "99999999999999999999", "1e300", "36
               "true", "[]", "{}"]
 
 
-class Renewal(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.rig = harness.Rig()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.rig.close()
-
+class Renewal(harness.RigCase):
     def setUp(self):
         self.vault = bad_vault.BadVault(self.rig.folder / "server.pem",
                                         self.rig.folder / "server.key")

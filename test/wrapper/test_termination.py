@@ -23,17 +23,13 @@ shift; exec "$@"
 BOUND = '{ : >/dev/termination-log; mount --bind "$1" /dev/termination-log; }'
 
 
-class Termination(unittest.TestCase):
+class Termination(harness.RigCase):
     @classmethod
     def setUpClass(cls):
-        cls.rig = harness.Rig()
+        super().setUpClass()
         cls.message = cls.rig.folder / "message"
         (cls.rig.folder / "plain").write_text("no program\n")
         (cls.rig.folder / "plain").chmod(0o755)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.rig.close()
 
     @contextlib.contextmanager
     def started(self, command, settings, reference=GOOD, made=BOUND, before=""):

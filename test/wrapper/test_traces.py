@@ -36,15 +36,7 @@ def memory_of(pid):
     return b"\0".join(found)
 
 
-class Traces(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.rig = harness.Rig()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.rig.close()
-
+class Traces(harness.RigCase):
     def start_with_fault(self, fault, command, **settings):
         return subprocess.Popen(
             [FAULT, fault, "--", harness.WRAPPER, "--", *command], text=True,
