@@ -38,6 +38,10 @@ else()
     target_compile_options(ct_base INTERFACE -fcf-protection)
 endif()
 target_link_options(ct_base INTERFACE -Wl,-z,relro,-z,now,-z,noexecstack)
+# An object that ccache kept of another clone must not lead a debugger there.
+if(CMAKE_C_COMPILER_LAUNCHER)
+    target_compile_options(ct_base INTERFACE "-ffile-prefix-map=${CMAKE_SOURCE_DIR}=.")
+endif()
 
 add_library(ct_flags INTERFACE)
 target_link_libraries(ct_flags INTERFACE ct_base)

@@ -53,6 +53,17 @@ run_logged() {
     say "$what: done in $(took "$start")"
 }
 
+# What is tested or linted, not what ships, takes the objects that any clone has compiled from the same text before:
+# ccache(1) sees paths relative to the clone (cmake/CtFlags.cmake has the debugger see them so too).
+export CCACHE_DIR=$CT_CACHE/ccache CCACHE_BASEDIR=$CT_ROOT CCACHE_NOHASHDIR=1 CCACHE_MAXSIZE=1G
+
+# configure PRESET DIR: release, and coverage, which counts by paths, compile everything themselves.
+configure() {
+    local launcher=
+    case $1 in dev | asan-ubsan | tsan | fuzz) launcher=ccache ;; esac
+    cmake --preset "$1" -B "$2" -DCMAKE_C_COMPILER_LAUNCHER="$launcher"
+}
+
 # key_of FILE…: a short hash of the files' contents and of standard input.
 key_of() { cat "$@" - | sha256sum | cut -c1-16; }
 
