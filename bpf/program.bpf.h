@@ -48,6 +48,29 @@ static __always_inline struct inode *inode_below(struct file *file)
     return inode;
 }
 
+// Where a container maps a file to run it that others may still run: what two run neither may write, or the one could change
+// the other. That more than two do is not forgotten.
+static __always_inline struct ct_program program_of(const struct ct_mark *mark,
+                                                    const struct ct_program *before)
+{
+    __u32 root = mark->root;
+    __u32 first = before->tgid != root && mark_of(before->tgid) != NULL ? before->tgid : 0;
+    __u32 second = before->other != root && mark_of(before->other) != NULL ? before->other : 0;
+    if (before->other == CT_PROGRAM_MANY || (first != 0 && second != 0)) {
+        return (struct ct_program){CT_PROGRAM_SHARED, root, CT_PROGRAM_MANY};
+    }
+    if (first == 0 && second == 0) {
+        return (struct ct_program){mark->cgroup, root, 0};
+    }
+    return (struct ct_program){CT_PROGRAM_SHARED, root, first != 0 ? first : second};
+}
+
+static __always_inline bool is_run(const struct ct_program *program)
+{
+    return program->other == CT_PROGRAM_MANY || mark_of(program->tgid) != NULL ||
+           mark_of(program->other) != NULL;
+}
+
 // The current process has mapped a file to run it.
 static __always_inline void note_program(struct file *file)
 {
@@ -61,9 +84,8 @@ static __always_inline void note_program(struct file *file)
                                        .generation = BPF_CORE_READ(inode, i_generation)};
     struct ct_program value = {.cgroup = mark->cgroup, .tgid = mark->root};
     struct ct_program *before = bpf_map_lookup_elem(&ct_programs, &key);
-    // What two containers run neither may write, or the one could change the other.
-    if (before != NULL && before->cgroup != value.cgroup && mark_of(before->tgid) != NULL) {
-        value = (struct ct_program){.cgroup = CT_PROGRAM_SHARED, .tgid = before->tgid};
+    if (before != NULL) {
+        value = program_of(mark, before);
     }
     bpf_map_update_elem(&ct_programs, &key, &value, BPF_ANY);
 }
@@ -79,7 +101,7 @@ static __always_inline struct verdict on_map(struct file *file, unsigned long pr
 
 // A regular file that is opened for writing. The processes of its container may write what they run; a container that is
 // started again has another cgroup, and finds on its volumes what the one before it ran, so any protected process may
-// once the first process of that container has ended.
+// once the first processes of all that have run it have ended.
 static __always_inline struct verdict on_program_write(unsigned long number, unsigned int device,
                                                        unsigned int generation_of_it)
 {
@@ -90,8 +112,7 @@ static __always_inline struct verdict on_program_write(unsigned long number, uns
         return let_pass();
     }
     struct ct_mark *mark = mark_of(current_tgid());
-    bool ended = mark_of(program->tgid) == NULL;
-    if (mark != NULL && (ended || mark->cgroup == program->cgroup)) {
+    if (mark != NULL && (!is_run(program) || mark->cgroup == program->cgroup)) {
         return let_pass();
     }
     struct verdict verdict = kernel_wide(CT_V_PROGRAM);

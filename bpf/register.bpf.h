@@ -9,7 +9,7 @@
 #include "../lib/guard_call.h"
 #include "program.bpf.h"
 
-#define CT_MAX_REQUESTS 1024
+#define CT_MAX_REQUESTS 4096
 #define NS_PER_SECOND 1000000000ULL
 #define PR_SET_MM 35
 #define MAX_ANSWER 116 // ESTALE
@@ -125,18 +125,20 @@ static __always_inline void drop_request(__u32 tgid)
         return;
     }
     __u32 *open = bpf_map_lookup_elem(&ct_open, &shelf);
-    if (open != NULL) {
+    if (open != NULL && *open != 0) {
         __sync_fetch_and_add(open, -1);
     }
 }
 
 // 0, or the answer where its cgroup has too many open, or all have: then it is not there. On a node with cgroups of version 1
-// all are the root.
-static __always_inline int add_request(__u32 tgid, struct ct_request *request)
+// all are the root. Who is marked is not counted: others of its container must not cost it its mark.
+static __always_inline int add_request(__u32 tgid, const struct ct_mark *mark,
+                                       struct ct_request *request)
 {
     __u64 cgroup = bpf_get_current_cgroup_id();
     __u32 shelf = (__u32)cgroup % CT_SHELVES;
-    __u32 *open = cgroup > 1 ? bpf_map_lookup_elem(&ct_open, &shelf) : NULL;
+    bool counts = cgroup > 1 && mark == NULL;
+    __u32 *open = counts ? bpf_map_lookup_elem(&ct_open, &shelf) : NULL;
     if (open != NULL && *open >= CT_MAX_OPEN) {
         return ANSWER_ECONNREFUSED;
     }
@@ -189,8 +191,7 @@ static __always_inline int on_register(__u32 tgid, __u64 nonce)
 {
     struct ct_mark *mark = mark_of(tgid);
     struct ct_request *old = bpf_map_lookup_elem(&ct_requests, &tgid);
-    struct ct_request request = {
-        .serial = bpf_ktime_get_ns(), .nonce = nonce, .state = CT_REQUEST_ASKED};
+    struct ct_request request = {.serial = bpf_ktime_get_ns(), .nonce = nonce};
     if (mark != NULL && mark->stage != CT_STAGE_EXECUTED) {
         return state_of_mark(mark);
     }
@@ -198,15 +199,14 @@ static __always_inline int on_register(__u32 tgid, __u64 nonce)
         return ANSWER_EHOSTDOWN;
     }
     // One that an agent took and did not live to answer is asked anew.
-    if (old != NULL && old->state == CT_REQUEST_ASKED &&
-        request.serial < old->serial + CT_GUARD_HEARTBEAT_SECONDS * NS_PER_SECOND) {
+    if (old != NULL && request.serial < old->serial + CT_GUARD_HEARTBEAT_SECONDS * NS_PER_SECOND) {
         return ANSWER_EINPROGRESS;
     }
     if (asks_too_often(mark, tgid)) {
         return ANSWER_ECONNREFUSED;
     }
     drop_request(tgid);
-    int refused = add_request(tgid, &request);
+    int refused = add_request(tgid, mark, &request);
     if (refused != 0) {
         return refused;
     }
@@ -260,26 +260,20 @@ static __always_inline int on_query(__u32 tgid)
         return state_of_mark(mark);
     }
     struct ct_answer *answer = bpf_map_lookup_elem(&ct_answers, &tgid);
-    if (request->state == CT_REQUEST_REFUSED) {
-        return ANSWER_ECONNREFUSED;
-    }
     if (answer == NULL || answer->serial != request->serial) {
         return ANSWER_EINPROGRESS;
     }
     if (answer->accepted == 0) {
-        request->state = CT_REQUEST_REFUSED;
-        bpf_map_delete_elem(&ct_answers, &tgid);
+        drop_request(tgid);
         return ANSWER_ECONNREFUSED;
     }
     __u32 stage = mark != NULL ? mark->stage : CT_STAGE_NONE;
     enum ct_ask_kind kind = take_answer(tgid, mark, answer);
     (void)tell_agent(kind, stage, request);
-    bpf_map_delete_elem(&ct_answers, &tgid);
+    drop_request(tgid);
     if (kind != CT_ASK_MARKED && kind != CT_ASK_VETTED) {
-        request->state = CT_REQUEST_REFUSED;
         return ANSWER_ECONNREFUSED;
     }
-    drop_request(tgid);
     return kind == CT_ASK_MARKED ? ANSWER_EALREADY : ANSWER_EISCONN;
 }
 

@@ -36,6 +36,7 @@ struct refusals {
 struct ct_registrar {
     struct ct_registrar_options options;
     int requests;
+    int open;
     int answers;
     int asks;
     int marks;
@@ -377,12 +378,45 @@ static void sweep_cgroups(struct ct_registrar *r)
     }
 }
 
+// Requests whose process has not come for the answer: it would keep others from theirs for as long as it lives. What is left
+// is counted anew, since the kernel's own count may lose one where two threads of a process ask at a time; one that is asked
+// meanwhile is not counted, and missing from nobody.
+static void sweep_requests(const struct ct_registrar *r, time_t now)
+{
+    static __u32 keys[CT_SHELVES];
+    static __u32 counts[CT_SHELVES];
+    __u32 key;
+    __u32 next;
+    struct ct_request request;
+    bool more = bpf_map_get_next_key(r->requests, NULL, &next) == 0;
+    memset(counts, 0, sizeof(counts));
+    for (unsigned i = 0; more && i < STEPS_MAX; i++) {
+        key = next;
+        more = bpf_map_get_next_key(r->requests, &key, &next) == 0;
+        if (bpf_map_lookup_elem(r->requests, &key, &request) != 0) {
+            continue;
+        }
+        if ((time_t)(request.serial / 1000000000ULL) + SWEEP_SECONDS < now) {
+            (void)bpf_map_delete_elem(r->requests, &key);
+            (void)bpf_map_delete_elem(r->answers, &key);
+        } else if (request.shelf - 1 < CT_SHELVES) {
+            counts[request.shelf - 1]++;
+        }
+    }
+    for (__u32 i = 0; i < CT_SHELVES; i++) {
+        keys[i] = i;
+    }
+    __u32 n = CT_SHELVES;
+    (void)bpf_map_update_batch(r->open, keys, counts, &n, NULL);
+}
+
 static void sweep(struct ct_registrar *r)
 {
     struct timespec now;
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
     if (now.tv_sec >= r->swept + SWEEP_SECONDS) {
         r->swept = now.tv_sec;
+        sweep_requests(r, now.tv_sec);
         sweep_pids(r);
         sweep_cgroups(r);
     }
@@ -522,6 +556,7 @@ int ct_registrar_new(struct ct_guard *guard, const struct ct_registrar_options *
     }
     r->options = *options;
     r->requests = ct_guard_map(guard, "ct_requests");
+    r->open = ct_guard_map(guard, "ct_open");
     r->answers = ct_guard_map(guard, "ct_answers");
     r->asks = ct_guard_map(guard, "ct_asks");
     r->marks = ct_guard_map(guard, "ct_marks");

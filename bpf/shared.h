@@ -113,14 +113,12 @@ struct ct_guard_config {
 
 // ---- registration ----
 
-enum ct_request_state { CT_REQUEST_ASKED, CT_REQUEST_REFUSED };
-
-// By thread group. It is gone once the process executes another program, or ends.
+// By thread group. It is gone once the process has the answer, executes another program, or ends; and after a minute or two.
 struct ct_request {
     __u64 serial; // when it was asked, by CLOCK_MONOTONIC in ns
     __u64 nonce;
-    __u32 state; // enum ct_request_state
     __u32 shelf; // 1 + the place in ct_open where it is counted; 0: it is not
+    __u32 pad;
 };
 
 // The agent's, by thread group: it holds for the request of that serial alone.
@@ -211,12 +209,13 @@ struct ct_program_key {
 };
 
 #define CT_PROGRAM_SHARED (~0ULL)
+#define CT_PROGRAM_MANY (~0U)
 
-// The container that mapped it last; of several, the first.
+// Who runs it: the first protected process of each container that does.
 struct ct_program {
-    __u64 cgroup; // CT_PROGRAM_SHARED: several have
-    __u32 tgid;   // its first protected process: by whose life it is run
-    __u32 pad;
+    __u64 cgroup; // CT_PROGRAM_SHARED: several have run it at a time
+    __u32 tgid;   // of the container that mapped it last
+    __u32 other;  // of another one; 0: none; CT_PROGRAM_MANY: more than two have at a time
 };
 
 // Drivers that hand devices, and by them all of memory, to programs: their major numbers; 0: there is none, or it may.

@@ -129,6 +129,10 @@ printf x >&4
 until [ "$(grep -c '^[0-9]' /tmp/later)" = 2 ]; do
     sleep 1
 done
+# Others of its container take all the room that it has.
+inside registrant flood 20 >/tmp/fellows &
+until_in heard /tmp/fellows
+case_of fellows cat /tmp/fellows
 printf x >&4
 until grep -q -e EISCONN -e ECONNREFUSED /tmp/later; do
     sleep 1
@@ -174,8 +178,16 @@ TEXT=what-only-the-victim-may-know inside registrant enter row_victim >/tmp/vict
 until_in release /tmp/victim
 case_of started-again cat /tmp/victim
 fresh write-of-another registrant enter row_library 1 0 0
+# Two run it, and the first one ends.
+new_container
+TEXT=what-only-the-victim-may-know inside registrant enter row_victim >/tmp/second &
+until_in release /tmp/second
 kill $(grep -v '^[a-z]' /tmp/victim | cut -d ' ' -f 1)
 sleep 1
+fresh write-of-a-third registrant enter row_library 1 0 0
+kill $(grep -v '^[a-z]' /tmp/second | cut -d ' ' -f 1)
+sleep 1
+fresh write-after-both registrant enter row_library 1 0 0
 case_of write-outside row_library 1 0 0
 case $tier in
 lsm | fmod_ret) racing=yes ;;
@@ -351,10 +363,12 @@ EXPECTED = {
     "second-process": (REFUSED, "it is not the first process of its container: process [0-9]+ is older"),
     "query-outside": (r"query ENOTCONN;", None),
     "query-outside-32": (r"query ENOTCONN;", None),
+    "fellows": (r"heard 1[678];", None),
     "old-descriptor-before": (r"what-the-wrapper-may-know", None),
     "later": (r"(\d+ [0-9a-f]+;)answer EALREADY;\1answer EISCONN;", None),
     "old-descriptor": (r"", None),
     "write-again": (ACCEPTED + r"(release (EISCONN|EPERM);)?leaked;(release (EISCONN|EPERM);)?", None),
+    "write-after-both": (ACCEPTED + r"(release (EISCONN|EPERM);)?leaked;(release (EISCONN|EPERM);)?", None),
     "started-again": (ACCEPTED + r"(release (EISCONN|EPERM);)?\d+ [0-9a-f]+ \d+;(release (EISCONN|EPERM);)?", None),
     "not-asked-for": (REFUSED, "it is in no cgroup of its own"),
     "worker": (r"\d+ [0-9a-f]+ \d+ \d+;", None),
@@ -472,7 +486,7 @@ class Result(machine.Checks):
         racing = ("newborn", "dying", "dying-fd") if tier in ("lsm", "fmod_ret") else ()
         for name in ("attack", "attack-from-within", "attack-after-ends", "attack-on-worker", *racing):
             self.refused(name, True)
-        for name in ("write-of-another", "write-outside"):
+        for name in ("write-of-another", "write-of-a-third", "write-outside"):
             said = self.cases.get(name)
             self.check(name, said is not None and ("leaked;" in said[1]) == (tier not in REFUSE_WRITES), said)
         self.check("the call's tier", f'"registration":"{tier}"' in self.call.replace(" ", ""), self.call[:300])
