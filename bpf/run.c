@@ -281,7 +281,8 @@ static void tick(struct ct_run *run, int64_t now)
         now - run->asked_ms > PROVE_PATIENCE_MS) {
         fail_proof(run, "the self-test has not ended within a minute");
     }
-    if (ct_prover_is_busy(run->prover) && now - run->asked_ms > 2 * PROVE_PATIENCE_MS) {
+    if (ct_prover_is_busy(run->prover) &&
+        now - run->asked_ms > 2 * PROVE_PATIENCE_MS + (int64_t)run->options.hold_ms) {
         run->rc = ct_err_set(run->err, CT_ESYSTEM,
                              "the self-test hangs: the agent ends, and what is pinned goes on "
                              "enforcing, until the next one has proven it");

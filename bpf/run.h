@@ -34,6 +34,8 @@ struct ct_run_options {
     const char *node;           // its name, for the lines; NULL: the host's
     const char *metrics_listen; // "127.0.0.1:9090", ":9090"; NULL: nowhere
     unsigned prove_ms;          // between two self-tests
+    // After which the node is told of a loss: a daemon whose self-test hangs does not end before.
+    unsigned hold_ms;
 };
 
 struct ct_run;

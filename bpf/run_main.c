@@ -356,6 +356,7 @@ static int begin(const struct settings *settings, const char *version,
         .node = settings->node_name,
         .metrics_listen = settings->metrics_listen,
         .prove_ms = settings->prove_ms,
+        .hold_ms = settings->advertise ? settings->label_hold_ms : 0,
     };
     options.guard.cgroup_root = settings->registrar.cgroup_root;
     options.guard.pin_dir = settings->pin_dir;
