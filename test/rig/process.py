@@ -49,16 +49,24 @@ def testenv():
     return pathlib.Path(found.stdout.strip())
 
 
+_CLAIMS = []
+
+
 def free_port():
-    """A port that nobody listens on, outside of the range that the kernel hands to clients."""
+    """A port that nobody listens on, outside of the range that the kernel hands to clients. It is this process's to its end:
+    another test's, that looks before the server listens, would find it free too."""
     for _ in range(200):
         port = random.randrange(20000, 32000)
+        claim = socket.socket(socket.AF_UNIX)
         with socket.socket() as probe:
             try:
+                claim.bind(f"\0cloudtaser-test-port-{port}")
                 probe.bind(("127.0.0.1", port))
             except OSError:
+                claim.close()
                 continue
-            return port
+        _CLAIMS.append(claim)
+        return port
     raise RigError("no free port on 127.0.0.1 between 20000 and 32000")
 
 
