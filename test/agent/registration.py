@@ -159,7 +159,7 @@ set -- $(grep '^[0-9]' /tmp/worker)
 case_of worker echo "$@"
 case_of attack-on-worker row_vm_readv "$1" "$2" "$3"
 kill $4
-# Processes that ask and stay, from a few containers: together more than all the room that there is.
+# Processes that ask and stay, from a few containers: many times more than each has room for.
 : >/tmp/flood
 for i in 1 2 3 4 5 6 7 8; do
     new_container
