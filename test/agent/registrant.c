@@ -49,6 +49,7 @@
 #define STEP_NS 2000000L
 #define STEP_MOST_NS 50000000L
 #define ANSWER_KILLED (-1)
+#define PATIENCE_SECONDS 30
 
 #define I386_PRCTL 172
 
@@ -245,10 +246,15 @@ int run(char *const program[])
     return 0;
 }
 
-// Until it is protected, or refused.
+// Until it is protected, or refused. An agent to which a busy machine gives no time is not heard of for a while.
 bool registers(char **argv)
 {
+    const struct timespec second = {.tv_sec = 1};
     int answer = once();
+    for (int i = 0; answer == EHOSTDOWN && i < PATIENCE_SECONDS; i++) {
+        nanosleep(&second, NULL);
+        answer = once();
+    }
     say("answer", answer);
     if (answer == EALREADY) {
         execv("/proc/self/exe", argv);

@@ -23,8 +23,12 @@ def steps(here):
     def config(**changes):
         text = here.settings(world.HOST, "/ca.pem", "/jwt", **changes)
         return f"export CLOUDTASER_CONFIG='{text}'; "
+    # In the background, until its app runs; a wrapper that does not start it has said so after a minute.
+    def running(command):
+        return (f": >/tmp/said; {command} /app wait >/tmp/said 2>&1 & pids=\"$pids $!\"; "
+                "for i in $(seq 60); do grep -q 'started /app' /tmp/said && break; sleep 1; done; ")
     # A neighbour of the same user holds its secret memory while the next one starts.
-    neighbour = f"{AS_USER} /app wait >/dev/null 2>&1 & pids=\"$pids $!\"; sleep 3; "
+    neighbour = running(AS_USER)
     return {
         "inject": "/cloudtaser-injector",
         "root": config(min_score=55) + f"{WRAPPER} {SHOW}",
@@ -35,8 +39,8 @@ def steps(here):
                                         f"'/bin/busybox id -u; exec {SHOW}'",
         "exit": config() + f"{WRAPPER} /app exit 42",
         "killed": config() + f"{WRAPPER} /app kill 9",
-        "term": config() + f"{WRAPPER} /app wait & sleep 3; tr '\\0' '\\n' "
-                           "</proc/$(pidof app)/environ; kill -TERM $!; wait $!",
+        "term": config() + running(WRAPPER) + "tr '\\0' '\\n' </proc/$(pidof app)/environ; kill -TERM $!; wait $!; "
+                           "code=$?; cat /tmp/said; exit $code",
         "floor": config(min_score=56) + f"{WRAPPER} {SHOW}",
         "login": config(role="nobody") + f"{WRAPPER} {SHOW}",
         "no-secret": config() + f"DB_PASSWORD='vault:secret/data/none#key' {WRAPPER} {SHOW}",
