@@ -51,7 +51,7 @@ class Agent(AgentCase):
         def probed():
             return self.cluster.execute(APPS, pod, "cat", "/probes").stdout.count("probed")
         before = probed()
-        wait_until(lambda: probed() >= before + 6, "three more runs of both probes", 120, 0.5)
+        wait_until(lambda: probed() >= before + 6, "three more runs of both probes", 120, PROBE["periodSeconds"])
         # Kubelet's own look at a process's descriptors is refused, and told; the runtime's entry is not.
         self.assertNotIn("runc", " ".join(e["message"] for e in self.events_of(pod)))
         self.assert_exec_shows_nothing(pod)

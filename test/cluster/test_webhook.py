@@ -154,7 +154,7 @@ class Webhook(TestCase):
               flush=True)
         self.assertLess(seconds, SECONDS_OF_FAILURES)
 
-    def test_renewed_under_load(self):
+    def test_a_certificate_renewed_under_load(self):
         self.wait_replicas()
         first = self.in_secret()
         with Load(self.api) as load:
