@@ -42,12 +42,14 @@ def require_wrapper():
 
 
 def until(condition, what, seconds):
-    """What `condition` gives once it is true; the test has failed when that takes longer."""
+    """What `condition` gives once it is true; the test has failed when that takes longer. It may look at a process that has
+    ended since it was listed: then it is not true yet."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        value = condition()
-        if value:
-            return value
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            value = condition()
+            if value:
+                return value
         time.sleep(0.01)
     raise AssertionError(f"waited {seconds} s in vain: {what}")
 
@@ -66,7 +68,7 @@ def is_program(pid, name):
     """The wrapper has other, passing children before the app."""
     try:
         return status(pid, "Name") == name and status(pid, "State") != "t"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 

@@ -17,7 +17,7 @@ import time
 import unittest
 
 import harness
-from harness import children, status, tree
+from harness import children, is_program, status, tree
 
 until = functools.partial(harness.until, seconds=10)
 UNCATCHABLE = {signal.SIGKILL, signal.SIGSTOP}
@@ -42,15 +42,7 @@ def python(script, *arguments):
 
 def app_of(process, name):
     """The app's pid, once it has become `name`: the wrapper has other, passing children before."""
-    def look():
-        for pid in children(process.pid):
-            try:
-                if status(pid, "Name") == name and status(pid, "State") != "t":
-                    return pid
-            except FileNotFoundError:
-                continue
-        return None
-    return until(look, f"the app {name}")
+    return until(lambda: next((pid for pid in children(process.pid) if is_program(pid, name)), None), f"the app {name}")
 
 
 class Base(harness.RigCase):
