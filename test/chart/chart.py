@@ -13,7 +13,7 @@ import unittest
 import yaml
 
 import environment
-from process import ROOT, RigError, Service, free_port, product, wait_until
+from process import GO_TOOL, ROOT, RigError, Service, free_port, product, wait_until
 
 CHART = ROOT / "charts" / "cloudtaser"
 MANIFEST = ROOT / "charts" / "manifests" / "cloudtaser.yaml"
@@ -47,7 +47,7 @@ def helm(*arguments, values=None, check=True):
     done = subprocess.run(
         [env.binaries / "helm", *arguments, *more], text=True, timeout=120,
         stdin=subprocess.DEVNULL, capture_output=True, check=False,
-        env={"PATH": os.environ["PATH"], "HOME": str(env.work), "KUBECONFIG": str(env.cluster.kubeconfig)})
+        env={"PATH": os.environ["PATH"], "HOME": str(env.work), "KUBECONFIG": str(env.cluster.kubeconfig), **GO_TOOL})
     if check and done.returncode != 0:
         raise RigError(f"helm {' '.join(map(str, arguments))}: {done.stderr.strip()}")
     return done

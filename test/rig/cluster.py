@@ -15,7 +15,7 @@ import images
 import node
 from certs import Authority
 from control_plane import FullControlPlane
-from process import ROOT, RigError, build_dir, wait_until
+from process import GO_TOOL, ROOT, RigError, build_dir, wait_until
 from vault import RealVault
 
 RELEASE, SYSTEM = "cloudtaser", "cloudtaser-system"
@@ -110,7 +110,7 @@ class Cluster:
     def helm(self, *arguments):
         """The real Helm; its output."""
         environment = {"PATH": "/usr/bin:/bin", "HOME": str(self.work),
-                       "KUBECONFIG": str(self.api.kubeconfig)}
+                       "KUBECONFIG": str(self.api.kubeconfig), **GO_TOOL}
         done = subprocess.run([self.binaries / "helm", *map(str, arguments)], env=environment,
                               stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE_S)
         if done.returncode != 0:

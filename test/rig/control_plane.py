@@ -13,7 +13,7 @@ import subprocess
 import urllib.parse
 
 from certs import Authority, rsa_key
-from process import RigError, Service, free_port, wait_until
+from process import GO_SERVICE, GO_TOOL, RigError, Service, free_port, wait_until
 
 ISSUER = "https://kubernetes.default.svc"
 # No node lifecycle among them: it would taint nodes whose kubelet never reports.
@@ -83,7 +83,7 @@ class ControlPlane:
 
     def _service(self, name, *arguments, log=None):
         # No proxy and no in-cluster environment may lead these programs elsewhere.
-        env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(self.work)}
+        env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(self.work), **GO_SERVICE}
         service = Service(log or name, [self.binaries / name, *arguments], self.logs, env=env)
         self.services.append(service)
         return service
@@ -176,7 +176,7 @@ class ControlPlane:
             stdin = json.dumps(stdin)
         done = subprocess.run(
             [self.binaries / "kubectl", f"--cache-dir={self.work / 'kubectl-cache'}", *arguments],
-            env={**os.environ, "KUBECONFIG": str(self.kubeconfig), "HOME": str(self.work)},
+            env={**os.environ, "KUBECONFIG": str(self.kubeconfig), "HOME": str(self.work), **GO_TOOL},
             input=stdin, stdin=None if stdin is not None else subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
         if check and done.returncode != 0:

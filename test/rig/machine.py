@@ -50,10 +50,10 @@ def _folder_of(tool):
     return pathlib.Path(subprocess.check_output([ROOT / "tools" / tool, "--print"], text=True).strip())
 
 
-def _libraries(program):
-    """What the loader needs of a dynamic program; nothing for a static one."""
-    listed = subprocess.run(["ldd", program], check=False, capture_output=True, text=True).stdout
-    return re.findall(r"(/\S+) \(0x", listed)
+def _libraries(programs):
+    """What the loader needs of those that are dynamic."""
+    listed = subprocess.run(["ldd", *programs], check=False, capture_output=True, text=True).stdout
+    return set(re.findall(r"(/\S+) \(0x", listed))
 
 
 def _make_initramfs(folder, build, programs, script, files):
@@ -63,7 +63,7 @@ def _make_initramfs(folder, build, programs, script, files):
     agent = build / "bpf/cloudtaser-agent"
     for path in [pathlib.Path("/bin/busybox"), agent, *programs]:
         shutil.copy(path, root / "bin")
-    for path in {library for program in [agent, *programs] for library in _libraries(program)}:
+    for path in _libraries([agent, *programs]):
         (root / path[1:]).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, root / path[1:])
     for inner, path in files:
