@@ -35,7 +35,7 @@ cluster: ## a real cluster in a virtual machine, CloudTaser in it, and a prompt 
 	@tools/build-vm
 	@tools/cluster
 
-test: ## check, then every test there is (some 50 min the first time, 25 later)
+test: ## check, and every test there is (some 50 min the first time, 25 later)
 	@tools/test all
 
 test-unit: ## unit tests, golden files and fuzz corpora, plain and with sanitizers
