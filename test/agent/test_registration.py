@@ -138,11 +138,12 @@ class Registration(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
         self.agent = Agent(self.folder)
+        self.addCleanup(lambda: self.assertEqual(self.agent.end(), 0))
         self.assertTrue(wait_until(self.agent.listens), (self.folder / "log").read_text())
         # Those that have ended are there until the kernel has freed them.
-        self.assertTrue(wait_until(lambda: self.agent.maps()["ct_marks"] == 1))
+        if not wait_until(lambda: self.agent.maps()["ct_marks"] == 1, 120):
+            self.fail(f"marked are: {self.agent.entries('ct_marks')}")
         self.before = self.agent.maps()
-        self.addCleanup(lambda: self.assertEqual(self.agent.end(), 0))
 
     def enter(self, **options):
         """A registrant that is protected and waits."""

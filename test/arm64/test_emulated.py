@@ -115,7 +115,7 @@ class Emulated(unittest.TestCase):
 
     def test_a_certificate_that_does_not_verify(self):
         other = certs.Authority(self.world.folder, "other").certificate
-        result = self.run_wrapper(QEMU, world.APP, "exit", "0", retry_budget_ms=100,
+        result = self.run_wrapper(QEMU, world.APP, "exit", "0", retry_budget_ms=5000,
                                   ca_file=str(other))
         self.assertEqual(result.returncode, 103, result.stderr)
         self.assertRegex(result.stderr, "certificate.*verif|verif.*certificate")
