@@ -87,14 +87,19 @@ def modules_of(kernel):
 
 def run(build, kernel, options, programs, script, machine=TWO_PROCESSORS, files=(), seconds=BOOT_SECONDS):
     """Boots, runs the script as root, and gives the console's lines. `programs` are found in PATH, with their libraries where
-    they go; `files` are folders: (path in the machine, path here). After so many seconds it is an error."""
+    they go; `files` are folders: (path in the machine, path here). After so many seconds it is ended, and there are those until then."""
     with tempfile.TemporaryDirectory(prefix="cloudtaser-machine-") as folder:
         image = _make_initramfs(pathlib.Path(folder), pathlib.Path(build), programs, script, files)
         argv = [_folder_of("build-vm") / "qemu", *machine, "-cpu", "max", "-m", "768", "-nographic", "-no-reboot",
                 "-nic", "none", "-kernel", _folder_of("build-kernels") / kernel / "kernel", "-initrd", image, "-append",
                 f"{KERNEL_OPTIONS} {options}"]
         for boot in range(1, BOOTS + 1):
-            ended = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False)
+            try:
+                ended = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False)
+            except subprocess.TimeoutExpired as late:
+                said = (late.stdout or b"").decode(errors="replace").replace("\r", "")
+                print(f"{kernel}: not through after {seconds} s; the last that it said: {said[-1000:]!r}", file=sys.stderr, flush=True)
+                return said.splitlines()
             said = ended.stdout.decode(errors="replace").replace("\r", "")
             if "@begun" in said or boot == BOOTS:
                 return said.splitlines()
