@@ -155,6 +155,7 @@ class Webhook(TestCase):
         self.assertLess(seconds, SECONDS_OF_FAILURES)
 
     def test_a_certificate_renewed_under_load(self):
+        """By its name the first: soon after the pods' tests the next renewal is due."""
         self.wait_replicas()
         first = self.in_secret()
         with Load(self.api) as load:

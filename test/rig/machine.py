@@ -85,9 +85,14 @@ def modules_of(kernel):
     return [("modules", folder)] if folder.is_dir() else []
 
 
+def _text(said):
+    return (said or b"").decode(errors="replace").replace("\r", "")
+
+
 def run(build, kernel, options, programs, script, machine=TWO_PROCESSORS, files=(), seconds=BOOT_SECONDS):
     """Boots, runs the script as root, and gives the console's lines. `programs` are found in PATH, with their libraries where
-    they go; `files` are folders: (path in the machine, path here). After so many seconds it is ended, and there are those until then."""
+    they go; `files` are folders: (path in the machine, path here). After so many seconds it is an error, and the last
+    that it said is told."""
     with tempfile.TemporaryDirectory(prefix="cloudtaser-machine-") as folder:
         image = _make_initramfs(pathlib.Path(folder), pathlib.Path(build), programs, script, files)
         argv = [_folder_of("build-vm") / "qemu", *machine, "-cpu", "max", "-m", "768", "-nographic", "-no-reboot",
@@ -97,10 +102,10 @@ def run(build, kernel, options, programs, script, machine=TWO_PROCESSORS, files=
             try:
                 ended = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False)
             except subprocess.TimeoutExpired as late:
-                said = (late.stdout or b"").decode(errors="replace").replace("\r", "")
-                print(f"{kernel}: not through after {seconds} s; the last that it said: {said[-1000:]!r}", file=sys.stderr, flush=True)
-                return said.splitlines()
-            said = ended.stdout.decode(errors="replace").replace("\r", "")
+                print(f"{kernel}: not through after {seconds} s; the last that it said: {_text(late.stdout)[-1000:]!r}",
+                      file=sys.stderr, flush=True)
+                raise
+            said = _text(ended.stdout)
             if "@begun" in said or boot == BOOTS:
                 return said.splitlines()
             # An emulated machine that is given no time dies now and then before it runs anything of ours.
